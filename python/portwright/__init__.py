@@ -1,0 +1,2 @@
+"""Portwright."""
+__version__ = "0.1.0"

@@ -1,0 +1,180 @@
+// Capture and interpreter as Python sees them. The driver is python/portwright/capture.py.
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <pybind11/stl.h>
+
+#include <cmath>
+
+#include "bindings/bindings.h"
+#include "capture/sym_node.h"
+#include "capture/tracer.h"
+#include "interpreter/interpreter.h"
+
+namespace portwright {
+namespace {
+
+namespace py = pybind11;
+
+TracedSymNode& own_node(const c10::SymNode& node) {
+  auto* traced = dynamic_cast<TracedSymNode*>(node.get());
+  if (traced == nullptr) {
+    throw Error(ErrorCode::kInternal, "a symbolic number of another tracer: " + node->str());
+  }
+  return *traced;
+}
+
+// Rounds to the nearest even integer, or keeps the float where digits are asked for.
+c10::SymNode round_half_even(const c10::SymNode& node) {
+  return own_node(node).round_value(Rounding::kHalfEven);
+}
+
+InputKind input_kind(const std::string& name) {
+  if (name == "parameter") return InputKind::kParameter;
+  if (name == "buffer") return InputKind::kBuffer;
+  throw Error(ErrorCode::kInternal, "unknown kind of weight: " + name);
+}
+
+std::vector<NamedWeight> named_weights(
+    const std::vector<std::tuple<std::string, std::string, bool, at::Tensor>>& items) {
+  std::vector<NamedWeight> weights;
+  weights.reserve(items.size());
+  for (const auto& [kind, target, persistent, tensor] : items) {
+    weights.push_back({input_kind(kind), target, persistent, tensor});
+  }
+  return weights;
+}
+
+SymbolId add_symbol(Tracer& tracer, const std::string& name, int64_t lo, std::optional<int64_t> hi,
+                    int64_t hint, const std::string& origin, bool from_user) {
+  SymbolInfo info;
+  info.name = name;
+  info.range = {lo, hi.value_or(Interval::kInfinity)};
+  info.hint = hint;
+  info.origin = origin;
+  info.from_user = from_user;
+  return *tracer.symbols().add_symbol(std::move(info)).symbol();
+}
+
+// dims: per dimension None (as in the sample), or (symbol, factor, offset): factor * symbol + offset.
+using DimSpec = std::optional<std::tuple<SymbolId, int64_t, int64_t>>;
+
+at::Tensor add_input(Tracer& tracer, const std::string& name, const at::Tensor& sample,
+                     const std::vector<DimSpec>& dims) {
+  std::vector<Expr> shape;
+  for (size_t i = 0; i < dims.size(); ++i) {
+    if (!dims[i]) {
+      shape.emplace_back(sample.size(static_cast<int64_t>(i)));
+      continue;
+    }
+    const auto& [symbol, factor, offset] = *dims[i];
+    shape.push_back(tracer.symbols().symbol(symbol) * Expr(factor) + Expr(offset));
+  }
+  return tracer.add_input(name, sample, std::move(shape));
+}
+
+py::dict guard_dict(const Guard& guard, const std::string& text) {
+  py::dict item;
+  item["guard"] = text;
+  item["source"] = to_string(guard.source);
+  item["module"] = guard.module_path;
+  return item;
+}
+
+// Guards that the user's own Dims do not imply: each narrows a Dim(min, max).
+py::list user_violations(const Program& program) {
+  const SymbolTable& symbols = *program.symbols;
+  py::list found;
+  for (const Guard& guard : symbols.guards()) {
+    const Predicate seen = guard.predicate.substitute([&](SymbolId id) -> std::optional<Expr> {
+      if (symbols.info(id).from_user) return std::nullopt;
+      return symbols.replacement(id);
+    });
+    py::list dims;
+    seen.for_each_symbol([&](SymbolId id) {
+      if (symbols.info(id).from_user) dims.append(symbols.info(id).name);
+    });
+    if (dims.empty() || seen.maybe_constant() == true) continue;
+    py::dict item = guard_dict(guard, to_string(seen));
+    item["dims"] = dims;
+    found.append(item);
+  }
+  return found;
+}
+
+// Symbols of automatic dims that the model fixed or narrowed, with the guard that did it.
+py::list narrowings(const Program& program) {
+  const SymbolTable& symbols = *program.symbols;
+  py::list found;
+  for (const Guard& guard : symbols.guards()) {
+    guard.predicate.for_each_symbol([&](SymbolId id) {
+      if (symbols.info(id).from_user) return;
+      py::dict item = guard_dict(guard, to_string(guard.predicate));
+      item["symbol"] = symbols.info(id).name;
+      item["origin"] = symbols.info(id).origin;
+      const auto replacement = symbols.replacement(id);
+      item["fixed"] = replacement ? py::cast(replacement->maybe_constant()) : py::none();
+      item["equality"] = guard.kind == GuardKind::kEquality;
+      found.append(item);
+    });
+  }
+  return found;
+}
+
+void bind_tracer(py::module_& m) {
+  py::class_<OpCatalog>(m, "OpCatalog", "Facts about the dispatcher's operators.").def(py::init<>());
+  py::class_<Tracer>(m, "Tracer", "Records the operator calls of this thread as a Program.")
+      .def(py::init<OpCatalog&>(), py::keep_alive<1, 2>())
+      .def("set_weights",
+           [](Tracer& tracer,
+              const std::vector<std::tuple<std::string, std::string, bool, at::Tensor>>& items) {
+             tracer.set_weights(named_weights(items));
+           })
+      .def("add_symbol", &add_symbol, py::arg("name"), py::arg("lo"), py::arg("hi"),
+           py::arg("hint"), py::arg("origin"), py::arg("from_user"))
+      .def("add_input", &add_input)
+      .def("name_module",
+           [](Tracer& tracer, const py::handle& module, const std::string& path) {
+             tracer.name_module(module.ptr(), path);
+           })
+      .def("set_library_roots",
+           [](Tracer& tracer, std::vector<std::string> roots) {
+             tracer.frames().set_library_roots(std::move(roots));
+           })
+      .def("start", &Tracer::start)
+      .def("stop", &Tracer::stop)
+      .def("finish", &Tracer::finish);
+  m.def("enter_module", [](const py::handle& module) {
+    Tracer* tracer = Tracer::active();
+    if (tracer != nullptr) tracer->enter_module(module.ptr());
+  });
+  m.def("leave_module", [] {
+    if (Tracer* tracer = Tracer::active()) tracer->leave_module();
+  });
+  m.def("is_traced", [](const at::Tensor& t) { return TracedTensorImpl::of(t) != nullptr; });
+  m.def("user_violations", &user_violations);
+  m.def("narrowings", &narrowings);
+}
+
+}  // namespace
+
+void bind_capture(py::module_& m) {
+  bind_tracer(m);
+  m.def("sym_trunc", [](const c10::SymNode& node) {
+    return own_node(node).round_value(Rounding::kTrunc);
+  });
+  m.def("sym_round", [](const c10::SymNode& node, const py::object&) {
+    return round_half_even(node);
+  }, py::arg("node"), py::arg("digits") = py::none());
+  m.def("sym_str", [](const c10::SymNode& node) { return own_node(node).str(); });
+  m.def("sym_sqrt", [](const c10::SymNode& node) {
+    return own_node(node).unary_real(RealOp::kSqrt);
+  });
+  py::class_<Interpreter>(m, "Interpreter", "Runs a Program through PyTorch's dispatcher.")
+      .def(py::init([](const std::shared_ptr<Program>& program) {
+        return std::make_unique<Interpreter>(program);
+      }))
+      .def("run", &Interpreter::run, py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace portwright

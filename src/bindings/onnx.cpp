@@ -1,0 +1,77 @@
+// The ONNX backend as Python sees it.
+#include <pybind11/stl.h>
+
+#include <memory>
+
+#include "bindings/bindings.h"
+#include "onnx/export.h"
+#include "onnx/inspect.h"
+#include "onnx/writer.h"
+
+namespace portwright {
+namespace {
+
+namespace py = pybind11;
+
+std::shared_ptr<OnnxModel> lower_program(const std::shared_ptr<Program>& program, int64_t opset,
+                                         bool export_params, bool keep_initializers_as_inputs,
+                                         const std::map<std::string, std::string>& metadata) {
+  return std::make_shared<OnnxModel>(
+      lower(*program, {opset, export_params, keep_initializers_as_inputs, metadata}));
+}
+
+py::dict write_model(const OnnxModel& model, const std::string& path, bool external_data) {
+  OnnxFiles files;
+  {
+    const py::gil_scoped_release release;
+    files = write_onnx(model, path, external_data);
+  }
+  py::dict facts;
+  facts["model_path"] = files.model_path;
+  facts["data_path"] = files.data_path;
+  facts["model_bytes"] = files.model_bytes;
+  facts["data_bytes"] = files.data_bytes;
+  return facts;
+}
+
+py::bytes serialize_model(const OnnxModel& model) { return py::bytes(serialize_onnx(model)); }
+
+std::vector<std::string> names(const std::vector<OnnxValueInfo>& infos) {
+  std::vector<std::string> found;
+  for (const OnnxValueInfo& info : infos) found.push_back(info.name);
+  return found;
+}
+
+std::map<std::string, size_t> op_counts(const OnnxModel& model) {
+  std::map<std::string, size_t> counts;
+  for (const OnnxNode& node : model.nodes) ++counts[node.op_type];
+  return counts;
+}
+
+uint64_t weight_bytes(const OnnxModel& model) {
+  uint64_t bytes = 0;
+  for (const OnnxInitializer& item : model.initializers) bytes += item.weight.byte_size();
+  return bytes;
+}
+
+}  // namespace
+
+void bind_onnx(py::module_& m) {
+  py::class_<OnnxModel, std::shared_ptr<OnnxModel>>(m, "OnnxModel", "An ONNX model in memory.")
+      .def("write", &write_model, py::arg("path"), py::arg("external_data") = true)
+      .def("serialize", &serialize_model)
+      .def_property_readonly("input_names", [](const OnnxModel& m) { return names(m.inputs); })
+      .def_property_readonly("output_names", [](const OnnxModel& m) { return names(m.outputs); })
+      .def_property_readonly("node_count", [](const OnnxModel& m) { return m.nodes.size(); })
+      .def_property_readonly("weight_bytes", &weight_bytes)
+      .def_readonly("opset", &OnnxModel::opset)
+      .def("op_counts", &op_counts);
+  m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kNewestOpset,
+        py::arg("export_params") = true, py::arg("keep_initializers_as_inputs") = false,
+        py::arg("metadata") = std::map<std::string, std::string>());
+  m.def("inspect_onnx", &inspect_onnx);
+  m.attr("OLDEST_OPSET") = kOldestOpset;
+  m.attr("NEWEST_OPSET") = kNewestOpset;
+}
+
+}  // namespace portwright

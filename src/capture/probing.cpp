@@ -1,0 +1,295 @@
+// Shapes by probing: the op's Meta kernel runs at several assignments of the symbols, each output
+// dimension is fitted as an expression of the operands' dimensions, and the fit is checked at
+// assignments that it was not made from. What does not fit is an error, never a silent constant.
+#include <ATen/ops/empty_strided.h>
+
+#include <algorithm>
+
+#include "capture/provenance.h"
+#include "capture/tracer.h"
+
+namespace portwright {
+namespace {
+
+constexpr c10::DispatchKey kTracerKey = c10::DispatchKey::TESTING_ONLY_GenericMode;
+constexpr int kFitted = 3;   // assignments that a fit is made from; the first is the hints
+constexpr int kChecked = 2;  // further ones that it must also meet
+constexpr int kProbes = kFitted + kChecked;
+
+using Samples = std::vector<int64_t>;  // one value per probe
+
+// Distinct steps, so that no two symbols move together.
+int64_t probe_step(int probe, size_t symbol) {
+  static constexpr int64_t kSteps[] = {7,  11, 13, 17, 19, 23, 29, 31, 37, 41, 43,
+                                       47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97};
+  return kSteps[(3 * probe + 5 * symbol + probe * symbol) % std::size(kSteps)];
+}
+
+std::vector<std::vector<int64_t>> assignments(const SymbolTable& symbols, int count) {
+  std::vector<std::vector<int64_t>> probes;
+  for (int probe = 0; probe < count; ++probe) {
+    std::vector<int64_t> values(symbols.hints().begin(), symbols.hints().end());
+    for (size_t id = 0; probe > 0 && id < values.size(); ++id) {
+      const Interval range = symbols.info(static_cast<SymbolId>(id)).range;
+      int64_t moved = values[id] + probe_step(probe, id);
+      if (moved > range.hi) moved = std::max(range.lo, values[id] - probe_step(probe, id) % 5 - 1);
+      values[id] = std::clamp(moved, range.lo, range.hi);
+    }
+    for (size_t id = 0; id < values.size(); ++id) {
+      if (auto replacement = symbols.replacement(static_cast<SymbolId>(id))) {
+        values[id] = evaluate(*replacement, values);
+      }
+    }
+    probes.push_back(std::move(values));
+  }
+  return probes;
+}
+
+class Candidates {
+ public:
+  Candidates(Tracer& tracer, const std::vector<Argument>& arguments,
+             const std::vector<std::vector<int64_t>>& probes)
+      : probes_(probes) {
+    for (const Argument& argument : arguments) {
+      for_each_value(argument, [&](ValueId id) {
+        for (const Expr& size : tracer.type(id).shape) add(size);
+      });
+      if (const auto* expr = std::get_if<Expr>(&argument)) add(tracer.symbols().resolve(*expr));
+      if (const auto* list = std::get_if<IntList>(&argument)) {
+        for (const Expr& item : *list) add(tracer.symbols().resolve(item));
+      }
+    }
+  }
+
+  bool symbolic() const { return !exprs_.empty(); }
+
+  // The simplest expression of the candidates that takes these values: a constant, a candidate, an
+  // affine form, a product, sum or difference of two, a min or max, a floor division.
+  std::optional<Expr> fit(const Samples& wanted) const {
+    if (std::all_of(wanted.begin(), wanted.end(),
+                    [&](int64_t value) { return value == wanted[0]; })) {
+      return Expr(wanted[0]);
+    }
+    if (auto found = fit_affine(wanted)) return found;
+    if (auto found = fit_pairs(wanted)) return found;
+    if (auto found = fit_clamped(wanted)) return found;
+    return fit_divided(wanted);
+  }
+
+ private:
+  void add(const Expr& expr) {
+    if (expr.is_constant() || std::find(exprs_.begin(), exprs_.end(), expr) != exprs_.end()) return;
+    exprs_.push_back(expr);
+    samples_.push_back(sample(expr));
+  }
+
+  Samples sample(const Expr& expr) const {
+    Samples values;
+    for (const auto& probe : probes_) values.push_back(evaluate(expr, probe));
+    return values;
+  }
+
+  bool meets(const Expr& expr, const Samples& wanted) const { return sample(expr) == wanted; }
+
+  std::optional<Expr> fit_affine(const Samples& wanted) const {
+    for (size_t i = 0; i < exprs_.size(); ++i) {
+      if (samples_[i] == wanted) return exprs_[i];
+    }
+    for (size_t i = 0; i < exprs_.size(); ++i) {
+      const int64_t run = samples_[i][1] - samples_[i][0];
+      const int64_t rise = wanted[1] - wanted[0];
+      if (run == 0 || rise % run != 0) continue;
+      const int64_t slope = rise / run;
+      const Expr form = Expr(slope) * exprs_[i] + Expr(wanted[0] - slope * samples_[i][0]);
+      if (meets(form, wanted)) return form;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Expr> fit_pairs(const Samples& wanted) const {
+    for (size_t i = 0; i < exprs_.size(); ++i) {
+      for (size_t j = i; j < exprs_.size(); ++j) {
+        const int64_t base = samples_[i][0] * samples_[j][0];
+        if (base != 0 && wanted[0] % base == 0) {
+          const Expr form = Expr(wanted[0] / base) * exprs_[i] * exprs_[j];
+          if (meets(form, wanted)) return form;
+        }
+        for (const Expr& form : {exprs_[i] + exprs_[j], exprs_[i] - exprs_[j],
+                                 exprs_[j] - exprs_[i]}) {
+          if (meets(form, wanted)) return form;
+          const Expr shifted = form + Expr(wanted[0] - evaluate(form, probes_[0]));
+          if (meets(shifted, wanted)) return shifted;
+        }
+      }
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Expr> fit_clamped(const Samples& wanted) const {
+    const auto [low, high] = std::minmax_element(wanted.begin(), wanted.end());
+    for (size_t i = 0; i < exprs_.size(); ++i) {
+      for (const Expr& form : {min(exprs_[i], *high), max(exprs_[i], *low)}) {
+        if (meets(form, wanted)) return form;
+      }
+      for (size_t j = i + 1; j < exprs_.size(); ++j) {
+        for (const Expr& form : {min(exprs_[i], exprs_[j]), max(exprs_[i], exprs_[j])}) {
+          if (meets(form, wanted)) return form;
+        }
+      }
+    }
+    return std::nullopt;
+  }
+
+  // floor((x + b) / q) + c.
+  std::optional<Expr> fit_divided(const Samples& wanted) const {
+    auto floored = [](int64_t a, int64_t b) { return a / b - ((a % b != 0) && (a < 0) ? 1 : 0); };
+    for (size_t i = 0; i < exprs_.size(); ++i) {
+      for (int64_t q = 2; q <= 64; ++q) {
+        for (int64_t b = 0; b < q; ++b) {
+          const int64_t c = wanted[0] - floored(samples_[i][0] + b, q);
+          bool meets_all = true;
+          for (size_t k = 1; k < wanted.size() && meets_all; ++k) {
+            meets_all = floored(samples_[i][k] + b, q) + c == wanted[k];
+          }
+          if (meets_all) return floor_div(exprs_[i] + Expr(b), q) + Expr(c);
+        }
+      }
+    }
+    return std::nullopt;
+  }
+
+  const std::vector<std::vector<int64_t>>& probes_;
+  std::vector<Expr> exprs_;
+  std::vector<Samples> samples_;
+};
+
+at::Tensor meta_tensor(const TensorType& type, std::span<const int64_t> values) {
+  std::vector<int64_t> sizes, strides;
+  for (const Expr& size : type.shape) sizes.push_back(evaluate(size, values));
+  for (const Expr& stride : strides_of(type)) strides.push_back(evaluate(stride, values));
+  return at::empty_strided(
+      sizes, strides,
+      at::TensorOptions().dtype(to_scalar_type(type.dtype)).device(c10::DeviceType::Meta));
+}
+
+// The results of the Meta kernel at one assignment.
+torch::jit::Stack run_meta(Tracer& tracer, const OpInfo& op,
+                           const std::vector<Argument>& arguments,
+                           std::span<const int64_t> values) {
+  auto tensor = [&](ValueId id) {
+    return meta_tensor(tracer.type(id), values);
+  };
+  torch::jit::Stack stack;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    stack.push_back(to_ivalue(arguments[i], op.operands[i], values, tensor));
+    if (op.operands[i].kind == OperandKind::kDevice) stack.back() = c10::Device(c10::kMeta);
+  }
+  c10::impl::ExcludeDispatchKeyGuard exclude(kTracerKey);
+  op.handle.callBoxed(stack);
+  return stack;
+}
+
+[[noreturn]] void refuse(const OpInfo& op, const std::string& why) {
+  const Place place = current_place();
+  throw Error(ErrorCode::kUnsupported, op.name + ": " + why, place.source, place.module_path);
+}
+
+// One result tensor as seen by all probes.
+TensorType fit_tensor(const OpInfo& op, const Candidates& candidates,
+                      const std::vector<at::Tensor>& seen) {
+  TensorType type{to_dtype(seen[0].scalar_type()), {}, {}};
+  auto fit = [&](auto&& read, const char* what, int64_t dim) {
+    Samples samples;
+    for (const at::Tensor& tensor : seen) samples.push_back(read(tensor));
+    if (auto expr = candidates.fit(samples)) return *expr;
+    std::string values;
+    for (int64_t value : samples) values += (values.empty() ? "" : ", ") + std::to_string(value);
+    refuse(op, std::string("its result's ") + what + " " + std::to_string(dim) +
+                   " is no simple expression of the operands' sizes (sampled: " + values + ")");
+  };
+  for (const at::Tensor& tensor : seen) {
+    if (tensor.dim() != seen[0].dim()) refuse(op, "the rank of its result depends on sizes");
+  }
+  for (int64_t dim = 0; dim < seen[0].dim(); ++dim) {
+    type.shape.push_back(fit([dim](const at::Tensor& t) { return t.size(dim); }, "size", dim));
+  }
+  const bool contiguous = std::all_of(seen.begin(), seen.end(),
+                                      [](const at::Tensor& t) { return t.is_contiguous(); });
+  if (contiguous) return type;
+  type.strides.emplace();
+  for (int64_t dim = 0; dim < seen[0].dim(); ++dim) {
+    Samples samples;
+    for (const at::Tensor& tensor : seen) samples.push_back(tensor.stride(dim));
+    const auto expr = candidates.fit(samples);
+    if (!expr) {  // strides are a matter of layout, not of values: fall back to row-major
+      type.strides.reset();
+      return type;
+    }
+    type.strides->push_back(*expr);
+  }
+  return normalized(std::move(type));
+}
+
+}  // namespace
+
+ResultTypes Tracer::probe(const OpInfo& op, const std::vector<Argument>& arguments) {
+  std::vector<std::vector<int64_t>> probes = assignments(symbols(), kProbes);
+  const Candidates candidates(*this, arguments, probes);
+  if (!candidates.symbolic()) probes.resize(1);
+  std::vector<torch::jit::Stack> stacks;
+  for (const auto& values : probes) stacks.push_back(run_meta(*this, op, arguments, values));
+
+  ResultTypes results;
+  for (size_t i = 0; i < stacks[0].size(); ++i) {
+    ResultType result;
+    auto fit_at = [&](auto&& pick) {
+      std::vector<at::Tensor> seen;
+      for (const auto& stack : stacks) seen.push_back(pick(stack[i]));
+      result.types.push_back(fit_tensor(op, candidates, seen));
+    };
+    if (stacks[0][i].isTensorList()) {
+      result.is_list = true;
+      const size_t count = stacks[0][i].toTensorVector().size();
+      for (const auto& stack : stacks) {
+        if (stack[i].toTensorVector().size() != count) {
+          refuse(op, "the number of its results depends on sizes");
+        }
+      }
+      for (size_t j = 0; j < count; ++j) {
+        fit_at([j](const c10::IValue& value) { return value.toTensorVector()[j]; });
+      }
+    } else if (stacks[0][i].isTensor() && stacks[0][i].toTensor().defined()) {
+      fit_at([](const c10::IValue& value) { return value.toTensor(); });
+    } else if (stacks[0][i].isTensor() || stacks[0][i].isNone()) {
+      result.absent = true;
+    } else {
+      refuse(op, "it returns a value that is no tensor");
+    }
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+DType Tracer::probe_dtype(const OpInfo& op, const std::vector<Argument>& arguments) {
+  std::string key = op.name;
+  for (const Argument& argument : arguments) {
+    key += static_cast<char>('A' + argument.index());
+    if (const auto* ref = std::get_if<ValueRef>(&argument)) {
+      const TensorType& operand = type(ref->id);
+      key += static_cast<char>(operand.dtype);
+      key += operand.shape.empty() ? '0' : 'n';
+    } else if (const auto* dtype = std::get_if<DType>(&argument)) {
+      key += static_cast<char>(*dtype);
+    } else if (const auto* text = std::get_if<std::string>(&argument)) {
+      key += *text;
+    }
+  }
+  auto& memo = catalog_.dtype_memo();
+  if (auto found = memo.find(key); found != memo.end()) return found->second;
+  const auto stack = run_meta(*this, op, arguments, symbols().hints());
+  const DType dtype = to_dtype(stack.at(0).toTensor().scalar_type());
+  memo.emplace(std::move(key), dtype);
+  return dtype;
+}
+
+}  // namespace portwright

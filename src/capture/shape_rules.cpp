@@ -1,0 +1,641 @@
+// Hand-written result types of hot operators and of those that the Meta kernels get wrong with
+// symbols. Everything else is probed (probing.cpp).
+#include <algorithm>
+#include <string_view>
+#include <unordered_map>
+
+#include "capture/shape_math.h"
+#include "capture/tracer.h"
+
+namespace portwright {
+namespace {
+
+using Arguments = std::vector<Argument>;
+using Rule = std::optional<ResultTypes>;
+
+Rule one(TensorType type) {
+  ResultType result;
+  result.types.push_back(normalized(std::move(type)));
+  return ResultTypes{std::move(result)};
+}
+
+Rule one(DType dtype, Shape shape) { return one(TensorType{dtype, std::move(shape), {}}); }
+
+const TensorType* tensor_type(Tracer& tracer, const Argument& argument) {
+  const auto* ref = std::get_if<ValueRef>(&argument);
+  return ref == nullptr ? nullptr : &tracer.type(ref->id);
+}
+
+std::optional<int64_t> constant_int(const Argument& argument) {
+  const auto* expr = std::get_if<Expr>(&argument);
+  return expr == nullptr ? std::nullopt : expr->maybe_constant();
+}
+
+bool flag(const Argument& argument) {
+  const auto* value = std::get_if<bool>(&argument);
+  return value != nullptr && *value;
+}
+
+Rule elementwise(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const TensorType* first = nullptr;
+  Shape shape;
+  for (const Argument& argument : arguments) {
+    if (std::holds_alternative<ValueList>(argument)) return std::nullopt;
+    const TensorType* type = tensor_type(tracer, argument);
+    if (type == nullptr) continue;
+    const Shape operand = type->shape;
+    shape = first == nullptr ? operand : broadcast(tracer, shape, operand);
+    if (first == nullptr) first = tensor_type(tracer, argument);
+  }
+  if (first == nullptr) return std::nullopt;
+  TensorType result{tracer.probe_dtype(op, arguments), std::move(shape), {}};
+  for (const Argument& argument : arguments) {
+    const TensorType* type = tensor_type(tracer, argument);
+    if (type == nullptr || type->shape != result.shape) continue;
+    result.strides = preserved_strides(tracer, *type);
+    break;
+  }
+  return one(std::move(result));
+}
+
+// Row-major results of the first operand's shape.
+Rule like_first(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  if (type == nullptr) return std::nullopt;
+  Shape shape = type->shape;
+  return one(tracer.probe_dtype(op, arguments), std::move(shape));
+}
+
+// clone, _to_copy, *_like: layout by the memory format operand.
+Rule copy(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  if (type == nullptr) return std::nullopt;
+  TensorType result{DType::kFloat32, type->shape, {}};
+  const auto* format = std::get_if<MemoryFormat>(&arguments.back());
+  if (format == nullptr || format->name == "preserve_format") {
+    result.strides = preserved_strides(tracer, *type);
+  } else if (format->name != "contiguous_format") {
+    return std::nullopt;
+  }
+  result.dtype = tracer.probe_dtype(op, arguments);
+  return one(std::move(result));
+}
+
+Rule linear(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* input = tensor_type(tracer, arguments[0]);
+  const TensorType* weight = tensor_type(tracer, arguments[1]);
+  if (input == nullptr || weight == nullptr || weight->rank() != 2 || input->rank() == 0) {
+    return std::nullopt;
+  }
+  tracer.require_equal(input->shape.back(), weight->shape[1]);
+  Shape shape = tensor_type(tracer, arguments[0])->shape;
+  shape.back() = weight->shape[0];
+  return one(input->dtype, std::move(shape));
+}
+
+Rule matmul(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* left = tensor_type(tracer, arguments[0]);
+  const TensorType* right = tensor_type(tracer, arguments[1]);
+  if (left == nullptr || right == nullptr || left->rank() < 2 || right->rank() < 2) {
+    return std::nullopt;
+  }
+  const DType dtype = left->dtype;
+  const Shape a = left->shape;
+  const Shape b = right->shape;
+  tracer.require_equal(a[a.size() - 1], b[b.size() - 2]);
+  Shape shape = broadcast(tracer, Shape(a.begin(), a.end() - 2), Shape(b.begin(), b.end() - 2));
+  shape.push_back(a[a.size() - 2]);
+  shape.push_back(b[b.size() - 1]);
+  return one(dtype, std::move(shape));
+}
+
+Rule attention(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* query = tensor_type(tracer, arguments[0]);
+  const TensorType* value = tensor_type(tracer, arguments[2]);
+  if (query == nullptr || value == nullptr) return std::nullopt;
+  const Shape value_shape = value->shape;
+  Shape shape = query->shape;
+  const DType dtype = query->dtype;
+  if (const TensorType* mask = tensor_type(tracer, arguments[3])) {
+    // The mask broadcasts over [..., query length, key length].
+    Shape scores = shape;
+    scores.back() = value_shape[value_shape.size() - 2];
+    broadcast(tracer, scores, Shape(mask->shape));
+  }
+  shape.back() = value_shape.back();
+  return one(dtype, std::move(shape));
+}
+
+Rule view(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto* requested = std::get_if<IntList>(&arguments[1]);
+  if (type == nullptr || requested == nullptr) return std::nullopt;
+  const DType dtype = type->dtype;
+  Shape shape = infer_view(tracer, Shape(type->shape), *requested);
+  TensorType result{dtype, std::move(shape), {}};
+  result.strides = view_strides(*tensor_type(tracer, arguments[0]), result.shape);
+  (void)op;
+  return one(std::move(result));
+}
+
+Rule flatten(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto start_dim = constant_int(arguments[1]);
+  const auto end_dim = constant_int(arguments[2]);
+  if (type == nullptr || type->rank() == 0 || !start_dim || !end_dim) return std::nullopt;
+  const size_t start = wrap_dim(*start_dim, type->rank());
+  const size_t end = wrap_dim(*end_dim, type->rank());
+  Shape shape(type->shape.begin(), type->shape.begin() + static_cast<int64_t>(start));
+  shape.push_back(product(std::span(type->shape).subspan(start, end - start + 1)));
+  shape.insert(shape.end(), type->shape.begin() + static_cast<int64_t>(end) + 1,
+               type->shape.end());
+  TensorType result{type->dtype, std::move(shape), {}};
+  result.strides = view_strides(*type, result.shape);
+  return one(std::move(result));
+}
+
+Rule permuted(const TensorType& type, const std::vector<size_t>& order) {
+  const Shape strides = strides_of(type);
+  TensorType result{type.dtype, {}, Shape()};
+  for (size_t dim : order) {
+    result.shape.push_back(type.shape[dim]);
+    result.strides->push_back(strides[dim]);
+  }
+  return one(std::move(result));
+}
+
+Rule permute(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto* dims = std::get_if<IntList>(&arguments[1]);
+  if (type == nullptr || dims == nullptr) return std::nullopt;
+  std::vector<size_t> order;
+  for (const Expr& dim : *dims) order.push_back(wrap_dim(dim.constant(), type->rank()));
+  return permuted(*type, order);
+}
+
+std::vector<size_t> identity_order(size_t rank) {
+  std::vector<size_t> order(rank);
+  for (size_t i = 0; i < rank; ++i) order[i] = i;
+  return order;
+}
+
+Rule transpose(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  if (type == nullptr || type->rank() == 0) return std::nullopt;
+  std::vector<size_t> order = identity_order(type->rank());
+  std::swap(order[wrap_dim(*constant_int(arguments[1]), type->rank())],
+            order[wrap_dim(*constant_int(arguments[2]), type->rank())]);
+  return permuted(*type, order);
+}
+
+Rule t(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  if (type == nullptr) return std::nullopt;
+  std::vector<size_t> order = identity_order(type->rank());
+  std::reverse(order.begin(), order.end());
+  return permuted(*type, order);
+}
+
+Rule unsqueeze(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto dim = constant_int(arguments[1]);
+  if (type == nullptr || !dim) return std::nullopt;
+  const auto at = static_cast<int64_t>(wrap_dim(*dim, type->rank() + 1));
+  TensorType result = *type;
+  result.shape.insert(result.shape.begin() + at, Expr(1));
+  if (result.strides) {
+    const Expr step = at < static_cast<int64_t>(type->rank())
+                          ? type->shape[at] * (*type->strides)[at]
+                          : Expr(1);
+    result.strides->insert(result.strides->begin() + at, step);
+  }
+  return one(std::move(result));
+}
+
+Rule squeeze_dims(Tracer& tracer, const TensorType& type, std::vector<size_t> dims) {
+  TensorType result{type.dtype, {}, {}};
+  Shape strides;
+  for (size_t i = 0; i < type.rank(); ++i) {
+    const bool asked = std::find(dims.begin(), dims.end(), i) != dims.end();
+    if (asked && tracer.holds(Predicate::compare(type.shape[i], Relation::kEq, 1))) continue;
+    result.shape.push_back(type.shape[i]);
+    if (type.strides) strides.push_back((*type.strides)[i]);
+  }
+  if (type.strides) result.strides = std::move(strides);
+  return one(std::move(result));
+}
+
+Rule squeeze(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* found = tensor_type(tracer, arguments[0]);
+  if (found == nullptr) return std::nullopt;
+  const TensorType type = *found;
+  std::vector<size_t> dims;
+  if (arguments.size() == 1) {
+    dims = identity_order(type.rank());
+  } else if (const auto* list = std::get_if<IntList>(&arguments[1])) {
+    for (const Expr& dim : *list) dims.push_back(wrap_dim(dim.constant(), type.rank()));
+  } else {
+    dims.push_back(wrap_dim(*constant_int(arguments[1]), type.rank()));
+  }
+  return squeeze_dims(tracer, type, std::move(dims));
+}
+
+Rule expand(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* found = tensor_type(tracer, arguments[0]);
+  const auto* requested = std::get_if<IntList>(&arguments[1]);
+  if (found == nullptr || requested == nullptr) return std::nullopt;
+  const TensorType type = *found;
+  if (requested->size() < type.rank()) return std::nullopt;
+  const size_t offset = requested->size() - type.rank();
+  const Shape old_strides = strides_of(type);
+  TensorType result{type.dtype, *requested, Shape(requested->size(), Expr(0))};
+  for (size_t i = 0; i < requested->size(); ++i) {
+    if (i < offset) continue;
+    const Expr size = type.shape[i - offset];
+    const Expr wanted = tracer.symbols().resolve((*requested)[i]);
+    if (wanted.is_constant(-1) || wanted == size) {
+      result.shape[i] = size;
+      (*result.strides)[i] = old_strides[i - offset];
+    } else if (!size.is_constant(1)) {
+      if (tracer.symbols().hint(size) != 1 || tracer.symbols().hint(wanted) == 1) {
+        tracer.require_equal(size, wanted);
+        (*result.strides)[i] = old_strides[i - offset];
+      } else {
+        tracer.require_equal(size, 1);
+      }
+    }
+  }
+  return one(std::move(result));
+}
+
+Rule slice(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* found = tensor_type(tracer, arguments[0]);
+  const auto dim_argument = constant_int(arguments[1]);
+  const auto step = constant_int(arguments[4]);
+  if (found == nullptr || !dim_argument || !step || *step <= 0) return std::nullopt;
+  TensorType type = *found;
+  const size_t dim = wrap_dim(*dim_argument, type.rank());
+  const SliceBounds bounds = clamp_slice(tracer, type.shape[dim], arguments[2], arguments[3]);
+  Shape strides = strides_of(type);
+  type.shape[dim] = ceil_div(bounds.end - bounds.start, *step);
+  strides[dim] = strides[dim] * Expr(*step);
+  type.strides = std::move(strides);
+  return one(std::move(type));
+}
+
+Rule select(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto dim_argument = constant_int(arguments[1]);
+  if (type == nullptr || !dim_argument) return std::nullopt;
+  const auto dim = static_cast<int64_t>(wrap_dim(*dim_argument, type->rank()));
+  TensorType result{type->dtype, type->shape, strides_of(*type)};
+  result.shape.erase(result.shape.begin() + dim);
+  result.strides->erase(result.strides->begin() + dim);
+  return one(std::move(result));
+}
+
+// The [start, length) part of `type` along `dim`, with its strides.
+TensorType part_of(const TensorType& type, size_t dim, const Expr& length) {
+  TensorType part{type.dtype, type.shape, strides_of(type)};
+  part.shape[dim] = length;
+  return normalized(std::move(part));
+}
+
+Rule list_of(std::vector<TensorType> types) {
+  ResultType result;
+  result.is_list = true;
+  result.types = std::move(types);
+  return ResultTypes{std::move(result)};
+}
+
+Rule split_with_sizes(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* found = tensor_type(tracer, arguments[0]);
+  const auto* sizes = std::get_if<IntList>(&arguments[1]);
+  if (found == nullptr || sizes == nullptr) return std::nullopt;
+  const TensorType type = *found;
+  const size_t dim = wrap_dim(*constant_int(arguments[2]), type.rank());
+  Expr total = 0;
+  std::vector<TensorType> parts;
+  for (const Expr& size : *sizes) {
+    total = total + size;
+    parts.push_back(part_of(type, dim, size));
+  }
+  tracer.require_equal(total, type.shape[dim]);
+  return list_of(std::move(parts));
+}
+
+Rule split(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto* size = std::get_if<Expr>(&arguments[1]);
+  if (type == nullptr || size == nullptr) return std::nullopt;
+  const size_t dim = wrap_dim(*constant_int(arguments[2]), type->rank());
+  const auto extent = type->shape[dim].maybe_constant();
+  if (!extent || !size->is_constant() || size->constant() <= 0) {
+    // How many parts there are depends on the sizes; a whole number of equal parts is exact.
+    auto count = divide_exactly(type->shape[dim], *size);
+    if (!count || !count->is_constant()) return std::nullopt;
+    return list_of(std::vector<TensorType>(count->constant(), part_of(*type, dim, *size)));
+  }
+  std::vector<TensorType> parts;
+  for (int64_t start = 0; start < *extent; start += size->constant()) {
+    parts.push_back(part_of(*type, dim, std::min(size->constant(), *extent - start)));
+  }
+  return list_of(std::move(parts));
+}
+
+Rule unbind(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  if (type == nullptr) return std::nullopt;
+  const size_t dim = wrap_dim(*constant_int(arguments[1]), type->rank());
+  const auto count = type->shape[dim].maybe_constant();
+  if (!count) return std::nullopt;
+  const Rule item = select(tracer, op, {arguments[0], arguments[1], Expr(0)});
+  return list_of(std::vector<TensorType>(*count, item->at(0).types[0]));
+}
+
+Rule cat(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const auto* list = std::get_if<ValueList>(&arguments[0]);
+  const auto dim_argument = constant_int(arguments[1]);
+  if (list == nullptr || !dim_argument) return std::nullopt;
+  std::vector<Shape> shapes;
+  for (ValueId id : *list) {
+    const Shape& shape = tracer.type(id).shape;
+    // torch skips empty tensors of shape [0], whatever the others' rank.
+    if (shape.size() == 1 && shape[0].is_constant(0)) continue;
+    shapes.push_back(shape);
+  }
+  if (shapes.empty()) return std::nullopt;
+  const size_t dim = wrap_dim(*dim_argument, shapes[0].size());
+  Shape result = shapes[0];
+  for (size_t i = 1; i < shapes.size(); ++i) {
+    for (size_t d = 0; d < result.size(); ++d) {
+      if (d == dim) {
+        result[d] = result[d] + shapes[i].at(d);
+      } else {
+        tracer.require_equal(result[d], shapes[i].at(d));
+      }
+    }
+  }
+  for (Expr& size : result) size = tracer.symbols().resolve(size);
+  DType dtype = tracer.type(list->at(0)).dtype;
+  for (ValueId id : *list) {
+    if (tracer.type(id).dtype != dtype) return std::nullopt;
+  }
+  (void)op;
+  return one(dtype, std::move(result));
+}
+
+Rule embedding(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* weight = tensor_type(tracer, arguments[0]);
+  const TensorType* indices = tensor_type(tracer, arguments[1]);
+  if (weight == nullptr || indices == nullptr) return std::nullopt;
+  Shape shape = indices->shape;
+  shape.push_back(weight->shape.at(1));
+  return one(weight->dtype, std::move(shape));
+}
+
+// conv1d, conv2d, conv3d with whole-number padding (torch.nn.functional.conv2d's formula).
+Rule convolution(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* input = tensor_type(tracer, arguments[0]);
+  const TensorType* weight = tensor_type(tracer, arguments[1]);
+  if (input == nullptr || weight == nullptr || input->rank() != weight->rank()) {
+    return std::nullopt;
+  }
+  const auto* strides = std::get_if<IntList>(&arguments[3]);
+  const auto* paddings = std::get_if<IntList>(&arguments[4]);
+  const auto* dilations = std::get_if<IntList>(&arguments[5]);
+  const auto groups = constant_int(arguments[6]);
+  if (strides == nullptr || paddings == nullptr || dilations == nullptr || !groups) {
+    return std::nullopt;
+  }
+  tracer.require_equal(input->shape[1], weight->shape[1] * Expr(*groups));
+  Shape shape = {input->shape[0], weight->shape[0]};
+  auto at = [](const IntList& list, size_t i) { return list.size() == 1 ? list[0] : list.at(i); };
+  for (size_t i = 0; i + 2 < input->rank(); ++i) {
+    const Expr reach = at(*dilations, i) * (weight->shape[i + 2] - 1);
+    const Expr room = input->shape[i + 2] + Expr(2) * at(*paddings, i) - reach - 1;
+    shape.push_back(floor_div(room, at(*strides, i)) + 1);
+  }
+  return one(input->dtype, std::move(shape));
+}
+
+// A dtype operand, else what the fill value or the default gives.
+DType factory_dtype(const Argument& dtype, DType fallback) {
+  const auto* given = std::get_if<DType>(&dtype);
+  return given != nullptr ? *given : fallback;
+}
+
+DType number_dtype(const Argument& number) {
+  if (std::holds_alternative<bool>(number)) return DType::kBool;
+  return std::holds_alternative<Expr>(number) ? DType::kInt64 : to_dtype(at::typeMetaToScalarType(at::get_default_dtype()));
+}
+
+Rule arange(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const size_t numbers = op.name == "aten.arange.default" ? 1 : op.name == "aten.arange.start" ? 2 : 3;
+  std::vector<Expr> bounds;
+  for (size_t i = 0; i < numbers; ++i) {
+    const auto* expr = std::get_if<Expr>(&arguments[i]);
+    if (expr == nullptr) return std::nullopt;
+    bounds.push_back(tracer.symbols().resolve(*expr));
+  }
+  const Expr start = numbers == 1 ? Expr(0) : bounds[0];
+  const Expr end = numbers == 1 ? bounds[0] : bounds[1];
+  const Expr step = numbers == 3 ? bounds[2] : Expr(1);
+  return one(factory_dtype(arguments[numbers], DType::kInt64), {ceil_div(end - start, step)});
+}
+
+Rule filled(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const auto* size = std::get_if<IntList>(&arguments[0]);
+  if (size == nullptr) return std::nullopt;
+  const bool full = op.name == "aten.full.default";
+  const DType fallback = number_dtype(full ? arguments[1] : Argument(0.0));
+  Shape shape;
+  for (const Expr& item : *size) shape.push_back(tracer.symbols().resolve(item));
+  return one(factory_dtype(arguments[full ? 2 : 1], fallback), std::move(shape));
+}
+
+// new_zeros(self, size, dtype, ...), new_full(self, size, fill, dtype, ...).
+Rule new_filled(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto* size = std::get_if<IntList>(&arguments[1]);
+  if (type == nullptr || size == nullptr) return std::nullopt;
+  const bool full = op.name == "aten.new_full.default";
+  const DType dtype = factory_dtype(arguments[full ? 3 : 2], type->dtype);
+  Shape shape;
+  for (const Expr& item : *size) shape.push_back(tracer.symbols().resolve(item));
+  return one(dtype, std::move(shape));
+}
+
+// mean.dim, sum.dim_IntList, amax, amin, any.dims, all.dims: (self, dims, keepdim, ...).
+Rule reduction(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  if (type == nullptr) return std::nullopt;
+  std::vector<bool> reduced(type->rank(), false);
+  if (const auto* dims = std::get_if<IntList>(&arguments[1]); dims != nullptr && !dims->empty()) {
+    for (const Expr& dim : *dims) reduced.at(wrap_dim(dim.constant(), type->rank())) = true;
+  } else if (const auto dim = constant_int(arguments[1])) {
+    reduced.at(wrap_dim(*dim, type->rank())) = true;
+  } else {
+    reduced.assign(type->rank(), true);
+  }
+  Shape shape;
+  for (size_t i = 0; i < type->rank(); ++i) {
+    if (!reduced[i]) {
+      shape.push_back(type->shape[i]);
+    } else if (flag(arguments[2])) {
+      shape.emplace_back(1);
+    }
+  }
+  return one(tracer.probe_dtype(op, arguments), std::move(shape));
+}
+
+Rule repeat(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto* repeats = std::get_if<IntList>(&arguments[1]);
+  if (type == nullptr || repeats == nullptr || repeats->size() < type->rank()) return std::nullopt;
+  Shape shape;
+  const size_t offset = repeats->size() - type->rank();
+  for (size_t i = 0; i < repeats->size(); ++i) {
+    const Expr size = i < offset ? Expr(1) : type->shape[i - offset];
+    shape.push_back(size * tracer.symbols().resolve((*repeats)[i]));
+  }
+  return one(type->dtype, std::move(shape));
+}
+
+// pad(self, pad, mode, value), constant_pad_nd(self, pad, value): pairs from the last dim on.
+Rule pad(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto* pads = std::get_if<IntList>(&arguments[1]);
+  if (type == nullptr || pads == nullptr || pads->size() > 2 * type->rank()) return std::nullopt;
+  Shape shape = type->shape;
+  for (size_t i = 0; i + 1 < pads->size(); i += 2) {
+    Expr& size = shape[shape.size() - 1 - i / 2];
+    size = size + tracer.symbols().resolve((*pads)[i]) + tracer.symbols().resolve((*pads)[i + 1]);
+  }
+  return one(type->dtype, std::move(shape));
+}
+
+// index.Tensor: the indexed dims become the broadcast shape of the indices, in place when they are
+// adjacent, else in front (numpy's advanced indexing).
+Rule index(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* found = tensor_type(tracer, arguments[0]);
+  const auto* list = std::get_if<ValueList>(&arguments[1]);
+  if (found == nullptr || list == nullptr || list->size() > found->rank()) return std::nullopt;
+  const TensorType type = *found;
+  std::vector<size_t> indexed;
+  Shape common;
+  for (size_t i = 0; i < list->size(); ++i) {
+    if ((*list)[i] == kNoValue) continue;
+    const TensorType& item = tracer.type((*list)[i]);
+    if (item.dtype == DType::kBool || item.dtype == DType::kUInt8) return std::nullopt;
+    common = indexed.empty() ? item.shape : broadcast(tracer, common, Shape(item.shape));
+    indexed.push_back(i);
+  }
+  if (indexed.empty()) return std::nullopt;
+  const bool adjacent = indexed.back() - indexed.front() + 1 == indexed.size();
+  Shape shape;
+  if (!adjacent) shape = common;
+  for (size_t i = 0; i < type.rank(); ++i) {
+    const bool is_indexed = std::find(indexed.begin(), indexed.end(), i) != indexed.end();
+    if (!is_indexed) {
+      shape.push_back(type.shape[i]);
+    } else if (adjacent && i == indexed.front()) {
+      shape.insert(shape.end(), common.begin(), common.end());
+    }
+  }
+  return one(type.dtype, std::move(shape));
+}
+
+Rule gather(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const TensorType* indices = tensor_type(tracer, arguments[2]);
+  if (type == nullptr || indices == nullptr) return std::nullopt;
+  return one(type->dtype, Shape(indices->shape));
+}
+
+struct RuleFamily {
+  ShapeRule rule;
+  std::vector<std::string_view> ops;  // without overload: all of them
+};
+
+const std::vector<RuleFamily>& families() {
+  static const std::vector<RuleFamily> kFamilies = {
+      {elementwise,
+       {"add", "sub", "mul", "rsub", "div", "floor_divide", "remainder", "fmod", "pow", "maximum",
+        "minimum", "fmax", "fmin", "atan2", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
+        "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor",
+        "bitwise_not", "neg", "abs", "relu", "relu6", "silu", "gelu", "sigmoid", "tanh", "exp",
+        "expm1", "log", "log1p", "log2", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "erf",
+        "erfc", "sign", "floor", "ceil", "round", "trunc", "clamp", "clamp_min", "clamp_max",
+        "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "softplus", "mish", "isnan",
+        "isinf", "masked_fill", "square", "lerp", "addcmul", "addcdiv", "threshold", "log_sigmoid",
+        "nan_to_num", "logaddexp", "dropout", "__and__", "__or__"}},
+      {like_first,
+       {"triu", "tril", "softmax", "_softmax", "log_softmax", "_log_softmax", "cumsum", "cumprod",
+        "layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm", "scatter",
+        "scatter_add", "index_put", "slice_scatter", "select_scatter", "diagonal_scatter",
+        "index_fill", "index_copy", "index_add", "flip", "roll", "fill"}},
+      {copy, {"clone", "_to_copy", "ones_like", "zeros_like", "full_like", "empty_like"}},
+      {linear, {"linear"}},
+      {matmul, {"matmul"}},
+      {attention, {"scaled_dot_product_attention"}},
+      {view, {"reshape", "_unsafe_view", "_reshape_alias"}},
+      {flatten, {"flatten"}},
+      {permute, {"permute"}},
+      {transpose, {"transpose"}},
+      {t, {"t"}},
+      {unsqueeze, {"unsqueeze"}},
+      {squeeze, {"squeeze"}},
+      {expand, {"expand"}},
+      {slice, {"slice"}},
+      {select, {"select"}},
+      {split_with_sizes, {"split_with_sizes"}},
+      {unbind, {"unbind"}},
+      {cat, {"cat"}},
+      {embedding, {"embedding"}},
+      {convolution, {"conv1d", "conv2d", "conv3d"}},
+      {arange, {"arange"}},
+      {filled, {"zeros", "ones", "empty", "full"}},
+      {new_filled, {"new_zeros", "new_ones", "new_empty", "new_full"}},
+      {repeat, {"repeat"}},
+      {pad, {"pad", "constant_pad_nd"}},
+      {index, {"index"}},
+      {gather, {"gather"}},
+  };
+  return kFamilies;
+}
+
+const std::unordered_map<std::string_view, ShapeRule>& rules_by_overload() {
+  static const std::unordered_map<std::string_view, ShapeRule> kRules = {
+      {"aten.where.self", elementwise},    {"aten.view.default", view},
+      {"aten.split.Tensor", split},        {"aten.mean.dim", reduction},
+      {"aten.sum.dim_IntList", reduction}, {"aten.amax.default", reduction},
+      {"aten.amin.default", reduction},    {"aten.any.dim", reduction},
+      {"aten.all.dim", reduction},         {"aten.argmax.default", reduction},
+  };
+  return kRules;
+}
+
+std::unordered_map<std::string_view, ShapeRule> make_rules_by_base() {
+  std::unordered_map<std::string_view, ShapeRule> rules;
+  for (const RuleFamily& family : families()) {
+    for (std::string_view op : family.ops) rules.emplace(op, family.rule);
+  }
+  return rules;
+}
+
+}  // namespace
+
+ShapeRule find_shape_rule(const std::string& name) {
+  if (auto found = rules_by_overload().find(name); found != rules_by_overload().end()) {
+    return found->second;
+  }
+  static const auto kByBase = make_rules_by_base();
+  static constexpr std::string_view kNamespace = "aten.";
+  if (name.rfind(kNamespace, 0) != 0) return nullptr;
+  const std::string base = name.substr(kNamespace.size(), name.rfind('.') - kNamespace.size());
+  auto found = kByBase.find(base);
+  return found == kByBase.end() ? nullptr : found->second;
+}
+
+}  // namespace portwright

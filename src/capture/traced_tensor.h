@@ -1,0 +1,92 @@
+// The tensor that model code sees while it is traced: dtype, symbolic sizes and strides, a value of
+// the graph, and no storage. Reads as an ordinary CPU tensor; a kernel that asks for its data throws.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/TensorImpl.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "capture/op_catalog.h"
+#include "ir/program.h"
+
+namespace portwright {
+
+// The functional stand-in of a storage: the value that its base tensor has now. Every write gives a
+// new value and version; views catch up when they are read.
+struct AliasBase {
+  ValueId value = kNoValue;
+  uint64_t version = 0;
+};
+
+// One step from a base to a view, linked towards the base.
+struct ViewStep {
+  std::shared_ptr<const ViewStep> parent;  // null: the operand is the base itself
+  const OpInfo* op = nullptr;
+  std::vector<Argument> arguments;  // [0] is replaced by the operand's current value
+  uint32_t output = 0;              // which result, for split and unbind
+};
+
+class Tracer;
+
+class TracedTensorImpl final : public c10::TensorImpl {
+ public:
+  TracedTensorImpl(Tracer& tracer, ValueId value, std::shared_ptr<AliasBase> base,
+                   std::shared_ptr<const ViewStep> view);
+
+  // The traced tensor behind `tensor`, or null.
+  static TracedTensorImpl* of(const at::Tensor& tensor);
+
+  uint64_t capture_id() const { return capture_id_; }
+  const std::shared_ptr<AliasBase>& base() const { return base_; }
+  const std::shared_ptr<const ViewStep>& view() const { return view_; }
+
+  // The graph value that holds the tensor's elements as of `version`.
+  ValueId value = kNoValue;
+  uint64_t version = 0;
+
+  c10::IntArrayRef sizes_custom() const override;
+  c10::IntArrayRef strides_custom() const override;
+  int64_t numel_custom() const override;
+  int64_t dim_custom() const override;
+  int64_t storage_offset_custom() const override { return 0; }
+  c10::SymIntArrayRef sym_sizes_custom() const override;
+  c10::SymIntArrayRef sym_strides_custom() const override;
+  c10::SymInt sym_numel_custom() const override;
+  c10::SymInt sym_storage_offset_custom() const override { return 0; }
+  c10::SymBool sym_is_contiguous_custom(at::MemoryFormat format) const override;
+  c10::SymBool sym_is_non_overlapping_and_dense_custom() const override { return true; }
+  bool is_strides_like_custom(at::MemoryFormat) const override { return false; }
+  c10::intrusive_ptr<c10::TensorImpl> shallow_copy_and_detach(const c10::VariableVersion&,
+                                                              bool) const override;
+  c10::intrusive_ptr<c10::TensorImpl> shallow_copy_and_detach(c10::VariableVersion&&,
+                                                              bool) const override;
+  // Another tensor of the same elements: shares base and views.
+  c10::intrusive_ptr<c10::TensorImpl> alias() const;
+  const char* tensorimpl_type_name() const override { return "portwright::TracedTensorImpl"; }
+
+ private:
+  const TensorType& type() const;
+
+  Tracer* tracer_;
+  uint64_t capture_id_;
+  std::shared_ptr<AliasBase> base_;
+  std::shared_ptr<const ViewStep> view_;
+  // Filled when asked for; torch keeps references into them.
+  mutable std::vector<c10::SymInt> sym_sizes_, sym_strides_;
+  mutable std::vector<int64_t> sizes_, strides_;
+};
+
+// Row-major strides of a symbolic shape.
+std::vector<Expr> contiguous_strides(const std::vector<Expr>& shape);
+// The strides of a type, also when it leaves them out.
+std::vector<Expr> strides_of(const TensorType& type);
+// The type without strides when they are the contiguous ones (dims of size 1 may have any).
+TensorType normalized(TensorType type);
+
+DType to_dtype(c10::ScalarType type);
+c10::ScalarType to_scalar_type(DType dtype);
+
+}  // namespace portwright

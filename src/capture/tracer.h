@@ -1,0 +1,190 @@
+// The dispatcher tracer: while it is active on a thread, every operator call of that thread comes to
+// it, composite ones included, and the calls that touch traced tensors become nodes of a Program.
+//
+// How it works: a boxed fallback on DispatchKey::TESTING_ONLY_GenericMode (dispatch.cpp), which sits
+// above autograd, is switched on in thread-local state. Operators of the keep set and all
+// non-composite ones are recorded; other composites run their C++ implementation, whose parts come
+// back. Calls on constants alone run for real. Writes are made functional: see mutation.cpp.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/stack.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "capture/op_catalog.h"
+#include "capture/provenance.h"
+#include "capture/traced_tensor.h"
+#include "ir/program.h"
+
+namespace portwright {
+
+// A parameter or buffer of the model, before the trace.
+struct NamedWeight {
+  InputKind kind = InputKind::kParameter;
+  std::string target;
+  bool persistent = true;
+  at::Tensor tensor;
+};
+
+class Tracer {
+ public:
+  explicit Tracer(OpCatalog& catalog);
+  ~Tracer();
+  Tracer(const Tracer&) = delete;
+  Tracer& operator=(const Tracer&) = delete;
+
+  // The tracer that is active on this thread, or null.
+  static Tracer* active();
+
+  // Before the trace: what the model owns, and its inputs. The shape of an input holds symbols of
+  // symbols(); its other dims equal the sample's.
+  void set_weights(std::vector<NamedWeight> weights);
+  at::Tensor add_input(const std::string& name, const at::Tensor& sample, std::vector<Expr> shape);
+
+  // Switches the tracer on and off for the calling thread. Error(kInvalidArgument) when another
+  // tracer is active on it.
+  void start();
+  void stop();
+
+  // After the trace: the program whose user outputs are `outputs` (name, tensor). Mutated buffers
+  // and inputs are added to the signature. The tracer is spent.
+  std::shared_ptr<Program> finish(const std::vector<std::pair<std::string, at::Tensor>>& outputs);
+
+  // The module stack, kept by the wrapper of nn.Module.__call__.
+  void enter_module(const void* module);
+  void leave_module();
+  void name_module(const void* module, const std::string& path) { module_paths_[module] = path; }
+
+  // One operator call: the boxed fallback's body.
+  void call(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+
+  // For the other files of this folder.
+  uint64_t capture_id() const { return capture_id_; }
+  OpCatalog& catalog() { return catalog_; }
+  SymbolTable& symbols() { return *program_->symbols; }
+  const std::shared_ptr<SymbolTable>& symbols_ptr() const { return program_->symbols; }
+  Program& program() { return *program_; }
+  // The type of a value, with learnt equalities applied.
+  const TensorType& type(ValueId id);
+  const at::Tensor* constant(ValueId id) const;
+  std::string current_module() const;
+  uint32_t module_index();
+  FrameReader& frames() { return frames_; }
+  uint32_t source_index(const SourceLine& source);
+
+  // Appends a node; gives its results' values in order.
+  std::vector<Output> record(const OpInfo& op, std::vector<Argument> arguments);
+  // The same for an operator with one tensor result.
+  ValueId record_one(const OpInfo& op, std::vector<Argument> arguments);
+  ValueId record_one(const std::string& op, std::vector<Argument> arguments);
+
+  // A new traced tensor whose base is `value`.
+  at::Tensor wrap(ValueId value);
+  // The value that holds the tensor's elements now: replays views of a written base.
+  ValueId current_value(TracedTensorImpl& tensor);
+  // The value of a tensor that is not traced: a weight or a constant.
+  ValueId constant_value(const at::Tensor& tensor);
+  // Makes `value` the tensor's elements, through its views back to its base.
+  void write(TracedTensorImpl& tensor, ValueId value);
+
+  // Ops' rules: states that two sizes are equal (broadcasting, matmul).
+  void require_equal(const Expr& a, const Expr& b);
+  // Truth under operators' rules, recorded as a guard when ranges do not settle it.
+  bool holds(const Predicate& predicate);
+
+  // Probing (probing.cpp).
+  ResultTypes result_types(const OpInfo& op, const std::vector<Argument>& arguments);
+  ResultTypes probe(const OpInfo& op, const std::vector<Argument>& arguments);
+  DType probe_dtype(const OpInfo& op, const std::vector<Argument>& arguments);
+
+ private:
+  struct Operands {
+    bool traced = false;
+    bool batched = false;  // functorch
+  };
+
+  Operands inspect(const OpInfo& op, const torch::jit::Stack& stack);
+  bool replace_written_constants(const OpInfo& op, torch::jit::Stack* stack);
+  std::vector<Argument> take_arguments(const OpInfo& op, torch::jit::Stack* stack);
+  bool can_fold(const OpInfo& op, const torch::jit::Stack& stack) const;
+  void run_for_real(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+
+  void dispatch(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+  void call_record(const OpInfo& op, torch::jit::Stack* stack);
+  void call_view(const OpInfo& op, torch::jit::Stack* stack);
+  void call_in_place(const OpInfo& op, torch::jit::Stack* stack);
+  void call_out(const OpInfo& op, torch::jit::Stack* stack);
+  void call_alias(const OpInfo& op, torch::jit::Stack* stack);
+  void push_results(const OpInfo& op, const std::vector<Output>& results,
+                    const TracedTensorImpl* viewed, const std::vector<Argument>& arguments,
+                    torch::jit::Stack* stack);
+  [[noreturn]] void refuse_data_dependent(const OpInfo& op, const torch::jit::Stack& stack);
+  ValueId functional_result(const OpInfo& op, const std::string& functional,
+                            std::vector<Argument> arguments);
+  ValueId conform(ValueId value, const TensorType& target);
+
+  // The traced tensor that stands in for a real one which the model writes to, or views.
+  at::Tensor stand_in(const at::Tensor& real);
+  bool may_write_for_real(const at::Tensor& real) const;
+  void note_real_results(const OpInfo& op, const torch::jit::Stack& stack, size_t results,
+                         const std::vector<c10::IValue>& operands);
+
+  uint64_t capture_id_;
+  OpCatalog& catalog_;
+  std::shared_ptr<Program> program_ = std::make_shared<Program>();
+  std::vector<size_t> type_epochs_;  // replacement_count() at which a value's type was resolved
+
+  std::vector<NamedWeight> weights_;
+  std::unordered_map<std::string, size_t> weight_by_identity_;  // index into weights_
+  std::unordered_map<const c10::TensorImpl*, ValueId> constant_ids_;
+  std::unordered_map<std::string, ValueId> constant_by_identity_;
+  std::unordered_map<ValueId, at::Tensor> constants_;
+  std::vector<at::Tensor> kept_alive_;
+
+  struct UserInput {
+    std::string name;
+    ValueId value = kNoValue;
+    at::Tensor traced;
+  };
+  std::vector<UserInput> user_inputs_;
+
+  struct RealView {
+    at::Tensor parent;
+    const OpInfo* op;
+    std::vector<Argument> arguments;
+    uint32_t output;
+  };
+  std::unordered_map<const c10::TensorImpl*, at::Tensor> stand_ins_;
+  bool any_stand_in_written_ = false;
+  std::unordered_map<const c10::TensorImpl*, RealView> real_views_;
+  std::unordered_set<const void*> fresh_storages_;     // made by folded calls of this trace
+  std::unordered_set<const void*> constant_storages_;  // that the graph refers to
+
+  std::unordered_map<std::string, ResultTypes> probe_memo_;
+  std::unordered_map<const void*, std::string> module_paths_;
+  std::unordered_map<std::string, uint32_t> module_ids_;
+  std::unordered_map<std::string, uint32_t> source_ids_;
+  std::vector<uint32_t> module_stack_ = {0};
+  FrameReader frames_;
+};
+
+// Operand conversion (arguments.cpp).
+Argument to_argument(Tracer& tracer, const c10::IValue& value, OperandKind kind);
+// The IValue of an argument for a schema position, with symbols read from `values` and tensors from
+// `tensor(ValueId)`.
+// A real wrapped scalar that carries a symbolic number in a Python attribute.
+bool hides_symbol(const at::Tensor& tensor);
+
+c10::IValue to_ivalue(const Argument& argument, const OperandInfo& operand,
+                      std::span<const int64_t> values,
+                      const std::function<at::Tensor(ValueId)>& tensor);
+
+}  // namespace portwright

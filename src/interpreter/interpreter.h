@@ -1,0 +1,48 @@
+// Runs a Program with real tensors through PyTorch's dispatcher.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "capture/op_catalog.h"
+#include "ir/program.h"
+
+namespace portwright {
+
+// A Program made ready to run: operators looked up, constant operands converted, last uses known.
+// Runs of one interpreter may overlap; it keeps no state between them.
+class Interpreter {
+ public:
+  // Error(kUnsupported) when PyTorch lacks an operator of the program.
+  explicit Interpreter(std::shared_ptr<const Program> program);
+
+  // The user outputs for these user inputs, in the signature's order. Buffers and inputs that the
+  // program mutates are written. Error(kGuardViolated) names the input and the dim that the program
+  // was not captured for; Error(kInvalidArgument) a wrong count, rank or dtype.
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs) const;
+
+ private:
+  struct Step {
+    c10::OperatorHandle op;
+    std::vector<OperandInfo> operands;
+    const Node* node;
+    std::vector<ValueId> last_uses;
+  };
+
+  std::vector<int64_t> bind_symbols(const std::vector<at::Tensor>& inputs) const;
+  void check_guards(std::span<const int64_t> values) const;
+  // The tensor that a mutation output is written to.
+  at::Tensor mutation_target(const std::string& name, const std::vector<at::Tensor>& inputs) const;
+  void run_step(const Step& step, std::span<const int64_t> symbols,
+                std::vector<at::Tensor>& values) const;
+
+  std::shared_ptr<const Program> program_;
+  std::vector<Step> steps_;
+  std::vector<std::pair<ValueId, at::Tensor>> weights_;
+  std::vector<size_t> user_inputs_;
+};
+
+}  // namespace portwright

@@ -1,0 +1,206 @@
+#include "onnx/emitter.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+
+namespace portwright {
+namespace {
+
+template <typename T>
+std::vector<std::byte> bytes_of(const std::vector<T>& items) {
+  std::vector<std::byte> bytes(items.size() * sizeof(T));
+  std::memcpy(bytes.data(), items.data(), bytes.size());
+  return bytes;
+}
+
+// IEEE half and bfloat16 bits of a float, rounded to nearest even.
+uint16_t half_bits(float value) {
+  const _Float16 half = static_cast<_Float16>(value);
+  uint16_t bits;
+  std::memcpy(&bits, &half, sizeof(bits));
+  return bits;
+}
+
+uint16_t bfloat_bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  if ((bits & 0x7fffffffU) > 0x7f800000U) return 0x7fc0;  // NaN
+  return static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+}
+
+std::vector<std::byte> scalar_bytes(double value, DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32: return bytes_of<float>({static_cast<float>(value)});
+    case DType::kFloat64: return bytes_of<double>({value});
+    case DType::kFloat16: return bytes_of<uint16_t>({half_bits(static_cast<float>(value))});
+    case DType::kBFloat16: return bytes_of<uint16_t>({bfloat_bits(static_cast<float>(value))});
+    case DType::kInt64: return bytes_of<int64_t>({static_cast<int64_t>(value)});
+    case DType::kInt32: return bytes_of<int32_t>({static_cast<int32_t>(value)});
+    case DType::kInt16: return bytes_of<int16_t>({static_cast<int16_t>(value)});
+    case DType::kInt8: return bytes_of<int8_t>({static_cast<int8_t>(value)});
+    case DType::kUInt8: return bytes_of<uint8_t>({static_cast<uint8_t>(value)});
+    case DType::kBool: return bytes_of<uint8_t>({value != 0});
+    default: break;
+  }
+  throw Error(ErrorCode::kUnsupported,
+              "a constant of type " + std::string(to_string(dtype)) + " cannot be written");
+}
+
+}  // namespace
+
+int64_t constant_int(const Argument& argument) {
+  const auto* expr = std::get_if<Expr>(&argument);
+  if (expr == nullptr || !expr->is_constant()) {
+    throw Error(ErrorCode::kUnsupported, "an operand must be a constant integer here");
+  }
+  return expr->constant();
+}
+
+int64_t constant_dim(const Argument& argument, size_t rank) {
+  const int64_t dim = constant_int(argument);
+  return dim < 0 ? dim + static_cast<int64_t>(std::max<size_t>(rank, 1)) : dim;
+}
+
+std::vector<int64_t> constant_dims(const Argument& argument, size_t rank) {
+  if (std::holds_alternative<Expr>(argument)) return {constant_dim(argument, rank)};
+  std::vector<int64_t> dims;
+  if (const auto* list = std::get_if<IntList>(&argument)) {
+    for (const Expr& dim : *list) dims.push_back(constant_dim(dim, rank));
+  }
+  return dims;
+}
+
+bool is_none(const Argument& argument) { return std::holds_alternative<None>(argument); }
+
+bool flag(const Argument& argument) {
+  const auto* value = std::get_if<bool>(&argument);
+  return value != nullptr && *value;
+}
+
+std::optional<double> constant_number(const Argument& argument) {
+  if (const auto* value = std::get_if<double>(&argument)) return *value;
+  if (const auto* value = std::get_if<bool>(&argument)) return *value ? 1 : 0;
+  if (const auto* value = std::get_if<Expr>(&argument)) {
+    if (value->is_constant()) return static_cast<double>(value->constant());
+  }
+  return std::nullopt;
+}
+
+Emitter::Emitter(const Program& program, OnnxModel& model) : program_(program), model_(model) {}
+
+void Emitter::begin(const Node& node) {
+  prefix_ = path_name(program_.module_path(node));
+  source_ = to_string(program_.source(node));
+}
+
+// "model.layers.0.self_attn" -> "/model/layers.0/self_attn".
+std::string Emitter::path_name(const std::string& module_path) {
+  std::string name;
+  size_t start = 0;
+  while (start < module_path.size()) {
+    const size_t dot = std::min(module_path.find('.', start), module_path.size());
+    const bool index = std::isdigit(static_cast<unsigned char>(module_path[start])) != 0;
+    name += index && !name.empty() ? '.' : '/';
+    name += module_path.substr(start, dot - start);
+    start = dot + 1;
+  }
+  return name;
+}
+
+std::string Emitter::node_name(const std::string& type) {
+  std::string name = prefix_ + "/" + type;
+  const size_t count = name_counts_[name]++;
+  return count == 0 ? name : name + "_" + std::to_string(count);
+}
+
+const std::string& Emitter::value(ValueId id) const {
+  auto found = values_.find(id);
+  if (found == values_.end()) {
+    throw Error(ErrorCode::kInternal, "value " + std::to_string(id) + " has not been lowered");
+  }
+  return found->second;
+}
+
+std::vector<std::string> Emitter::ops(const std::string& type, std::vector<std::string> inputs,
+                                      size_t outputs, OnnxAttributes attributes) {
+  OnnxNode node;
+  node.op_type = type;
+  node.name = node_name(type);
+  node.inputs = std::move(inputs);
+  node.attributes = std::move(attributes);
+  node.source = source_;
+  for (size_t i = 0; i < outputs; ++i) {
+    node.outputs.push_back(node.name + "_output_" + std::to_string(i));
+  }
+  model_.nodes.push_back(std::move(node));
+  return model_.nodes.back().outputs;
+}
+
+std::string Emitter::op(const std::string& type, std::vector<std::string> inputs,
+                        OnnxAttributes attributes) {
+  return ops(type, std::move(inputs), 1, std::move(attributes))[0];
+}
+
+std::string Emitter::constant(const Weight& weight) {
+  std::string key(to_string(weight.dtype));
+  for (int64_t size : weight.shape) key += "," + std::to_string(size);
+  key += ":";
+  const std::vector<std::byte> bytes = weight.copy_bytes();
+  key.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  auto [entry, added] = constants_.try_emplace(std::move(key));
+  if (added) {
+    entry->second = "_constant_" + std::to_string(constants_.size() - 1);
+    model_.initializers.push_back({entry->second, weight});
+  }
+  return entry->second;
+}
+
+std::string Emitter::ints(const std::vector<int64_t>& values) {
+  return constant(Weight::from_host(DType::kInt64, {static_cast<int64_t>(values.size())},
+                                    bytes_of(values)));
+}
+
+std::string Emitter::scalar(double value, DType dtype) {
+  return constant(Weight::from_host(dtype, {}, scalar_bytes(value, dtype)));
+}
+
+std::string Emitter::tensor(const Argument& argument) const {
+  const auto* ref = std::get_if<ValueRef>(&argument);
+  if (ref == nullptr) throw Error(ErrorCode::kInternal, "a tensor operand was expected");
+  return value(ref->id);
+}
+
+std::string Emitter::tensor(const Argument& argument, DType dtype) {
+  if (const auto* ref = std::get_if<ValueRef>(&argument)) {
+    return cast(value(ref->id), type(ref->id).dtype, dtype);
+  }
+  if (const auto* expr = std::get_if<Expr>(&argument)) {
+    if (expr->is_constant() && dtype == DType::kInt64) {  // beyond what a double holds exactly
+      return constant(Weight::from_host(dtype, {}, bytes_of<int64_t>({expr->constant()})));
+    }
+    if (!expr->is_constant()) return cast(scalar_int(*expr), DType::kInt64, dtype);
+  }
+  if (const auto number = constant_number(argument)) return scalar(*number, dtype);
+  if (const auto* real = std::get_if<Real>(&argument)) return scalar_real(*real, dtype);
+  throw Error(ErrorCode::kUnsupported, "an operand is neither a tensor nor a number");
+}
+
+std::string Emitter::cast(const std::string& value, DType from, DType to) {
+  if (from == to) return value;
+  return op("Cast", {value}, {{"to", onnx_dtype(to)}});
+}
+
+std::string Emitter::unsqueeze(const std::string& value, const std::vector<int64_t>& axes) {
+  return axes.empty() ? value : op("Unsqueeze", {value, ints(axes)});
+}
+
+std::string Emitter::squeeze(const std::string& value, const std::vector<int64_t>& axes) {
+  return axes.empty() ? value : op("Squeeze", {value, ints(axes)});
+}
+
+std::string Emitter::transpose(const std::string& value, const std::vector<int64_t>& order) {
+  return op("Transpose", {value}, {{"perm", order}});
+}
+
+}  // namespace portwright

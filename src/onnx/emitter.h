@@ -1,0 +1,94 @@
+// What lowerings write ONNX nodes with: operands by argument, constants stored once, symbolic sizes
+// computed from the inputs' shapes, names that follow the module path.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "ir/program.h"
+#include "onnx/model.h"
+
+namespace portwright {
+
+class Emitter {
+ public:
+  Emitter(const Program& program, OnnxModel& model);
+
+  const Program& program() const { return program_; }
+  int64_t opset() const { return model_.opset; }
+
+  // Nodes that follow belong to this node of the program: their names and source come from it.
+  void begin(const Node& node);
+
+  // The ONNX value of a program value; set by bind().
+  const std::string& value(ValueId id) const;
+  void bind(ValueId id, std::string name) { values_[id] = std::move(name); }
+  const TensorType& type(ValueId id) const { return program_.graph.type(id); }
+
+  // Adds a node and gives its outputs.
+  std::string op(const std::string& type, std::vector<std::string> inputs,
+                 OnnxAttributes attributes = {});
+  std::vector<std::string> ops(const std::string& type, std::vector<std::string> inputs,
+                               size_t outputs, OnnxAttributes attributes = {});
+
+  // Constants: small initializers, each distinct one stored once.
+  std::string ints(const std::vector<int64_t>& values);   // 1-D int64
+  std::string scalar(double value, DType dtype);          // 0-D of any numeric dtype
+  std::string constant(const Weight& weight);
+
+  // A tensor operand as `dtype`; a number becomes a scalar constant.
+  std::string tensor(const Argument& argument, DType dtype);
+  // A tensor operand in its own dtype. Error(kInternal) for a number.
+  std::string tensor(const Argument& argument) const;
+  std::string cast(const std::string& value, DType from, DType to);
+
+  // Symbolic integers at run time: a 1-D tensor of one int64, a 0-D int64, a 1-D of all.
+  std::string dim(const Expr& expr);
+  std::string scalar_int(const Expr& expr);
+  std::string shape(std::span<const Expr> exprs);
+  // Symbolic float as a 0-D tensor.
+  std::string scalar_real(const Real& real, DType dtype);
+
+  // Common small steps.
+  std::string reshape(const std::string& value, std::span<const Expr> from,
+                      std::span<const Expr> to);
+  std::string unsqueeze(const std::string& value, const std::vector<int64_t>& axes);
+  std::string squeeze(const std::string& value, const std::vector<int64_t>& axes);
+  std::string transpose(const std::string& value, const std::vector<int64_t>& order);
+
+  // The name of a program value that is an output of the model, or one made from the node's name.
+  static std::string path_name(const std::string& module_path);
+
+ private:
+  std::string node_name(const std::string& type);
+  std::string symbol_dim(SymbolId symbol);
+  std::string term_dim(const Term& term);
+  std::string atom_dim(const Atom& atom);
+  std::string real_value(const Real& real);
+
+  const Program& program_;
+  OnnxModel& model_;
+  std::unordered_map<ValueId, std::string> values_;
+  std::unordered_map<std::string, std::string> constants_;
+  std::unordered_map<std::string, size_t> name_counts_;
+  std::unordered_map<Expr, std::string> dims_;
+  std::unordered_map<std::string, std::string> shapes_;
+  std::string prefix_;
+  std::string source_;
+};
+
+// The dim of an argument that must be constant, wrapped to [0, rank).
+int64_t constant_dim(const Argument& argument, size_t rank);
+std::vector<int64_t> constant_dims(const Argument& argument, size_t rank);
+// A constant int operand. Error(kUnsupported) when symbolic.
+int64_t constant_int(const Argument& argument);
+bool is_none(const Argument& argument);
+bool flag(const Argument& argument);
+// A constant number operand as a double; nothing for tensors and symbolic numbers.
+std::optional<double> constant_number(const Argument& argument);
+
+}  // namespace portwright

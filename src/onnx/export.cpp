@@ -1,0 +1,183 @@
+#include "onnx/export.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "onnx/lowering.h"
+
+namespace portwright {
+namespace {
+
+constexpr size_t kListedPlaces = 3;  // per operator in an error
+
+void check_opset(int64_t opset) {
+  if (opset >= kOldestOpset && opset <= kNewestOpset) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "opset_version " + std::to_string(opset) + " cannot be written: choose " +
+                  std::to_string(kOldestOpset) + " to " + std::to_string(kNewestOpset));
+}
+
+std::string place_of(const Program& program, const Node& node) {
+  std::string place = to_string(program.source(node));
+  if (place.empty()) place = "an unknown line";
+  if (!program.module_path(node).empty()) place += " in " + program.module_path(node);
+  return place;
+}
+
+void check_lowerings(const Program& program) {
+  std::map<std::string, std::vector<std::string>> missing;
+  for (const Node& node : program.graph.nodes) {
+    if (find_lowering(node.op) == nullptr) missing[node.op].push_back(place_of(program, node));
+  }
+  if (missing.empty()) return;
+  std::string text = std::to_string(missing.size()) + " operator(s) have no ONNX lowering:";
+  for (auto& [op, places] : missing) {
+    text += "\n  " + op + ", used " + std::to_string(places.size()) + " time(s):";
+    places.erase(std::unique(places.begin(), places.end()), places.end());
+    for (size_t i = 0; i < std::min(places.size(), kListedPlaces); ++i) text += "\n    " + places[i];
+    if (places.size() > kListedPlaces) text += "\n    ...";
+  }
+  text += "\nRewrite these lines with other operators, or ask for the lowering with this message.";
+  throw Error(ErrorCode::kMissingLowering, text);
+}
+
+OnnxValueInfo value_info(const std::string& name, const TensorType& type) {
+  OnnxValueInfo info{name, type.dtype, {}};
+  for (const Expr& size : type.shape) {
+    if (size.is_constant()) {
+      info.dims.emplace_back(size.constant());
+    } else {
+      info.dims.emplace_back(to_string(size));
+    }
+  }
+  return info;
+}
+
+void add_inputs(const Program& program, const OnnxOptions& options, Emitter& emit,
+                OnnxModel& model) {
+  for (size_t i = 0; i < program.inputs.size(); ++i) {
+    const InputSpec& spec = program.inputs[i];
+    const ValueId id = program.graph.inputs[i];
+    emit.bind(id, spec.target);
+    const bool user = spec.kind == InputKind::kUserInput;
+    const bool with_data = !user && (options.export_params || spec.kind == InputKind::kConstantTensor);
+    if (with_data) model.initializers.push_back({spec.target, *spec.weight});
+    if (!with_data || options.keep_initializers_as_inputs) {
+      model.inputs.push_back(value_info(spec.target, program.graph.type(id)));
+    }
+  }
+  // The user's inputs first, in their order.
+  std::stable_partition(model.inputs.begin(), model.inputs.end(), [&](const OnnxValueInfo& info) {
+    return std::any_of(program.inputs.begin(), program.inputs.end(), [&](const InputSpec& spec) {
+      return spec.kind == InputKind::kUserInput && spec.target == info.name;
+    });
+  });
+}
+
+void lower_node(const Program& program, const Node& node, Emitter& emit) {
+  emit.begin(node);
+  try {
+    find_lowering(node.op)({emit, node});
+  } catch (const Error& error) {
+    if (error.source().known()) throw;
+    throw Error(error.code(), "cannot lower " + node.op + " to ONNX: " + error.what(),
+                program.source(node), program.module_path(node));
+  }
+}
+
+// Gives outputs their names: the node that makes a value is renamed, and where that cannot be (an
+// input, a weight, a value that is two outputs) an Identity stands between.
+void add_outputs(const Program& program, Emitter& emit, OnnxModel& model) {
+  std::unordered_set<std::string> made, taken;
+  for (const OnnxNode& node : model.nodes) made.insert(node.outputs.begin(), node.outputs.end());
+  for (const OnnxValueInfo& info : model.inputs) taken.insert(info.name);
+  for (const OnnxInitializer& item : model.initializers) taken.insert(item.name);
+  std::unordered_map<std::string, std::string> renamed;
+  const Graph& graph = program.graph;
+  for (size_t i = 0; i < graph.outputs.size(); ++i) {
+    const OutputSpec& spec = program.outputs[i];
+    std::string name = spec.target;
+    if (spec.kind != OutputKind::kUserOutput) name += "_mutated";
+    while (taken.contains(name)) name += "_output";
+    taken.insert(name);
+    const std::string value = emit.value(graph.outputs[i]);
+    if (made.contains(value) && !renamed.contains(value)) {
+      renamed.emplace(value, name);
+    } else {
+      OnnxNode identity;
+      identity.op_type = "Identity";
+      identity.name = "/" + name + "/Identity";
+      identity.inputs = {value};
+      identity.outputs = {name};
+      model.nodes.push_back(std::move(identity));
+    }
+    model.outputs.push_back(value_info(name, graph.type(graph.outputs[i])));
+  }
+  auto rename = [&](std::string& name) {
+    if (auto found = renamed.find(name); found != renamed.end()) name = found->second;
+  };
+  for (OnnxNode& node : model.nodes) {
+    for (std::string& name : node.inputs) rename(name);
+    for (std::string& name : node.outputs) rename(name);
+  }
+}
+
+// Drops nodes and initializers that nothing uses.
+void prune(OnnxModel& model) {
+  std::unordered_set<std::string> used;
+  for (const OnnxValueInfo& info : model.outputs) used.insert(info.name);
+  std::vector<OnnxNode> kept;
+  for (size_t i = model.nodes.size(); i-- > 0;) {
+    OnnxNode& node = model.nodes[i];
+    const bool live = std::any_of(node.outputs.begin(), node.outputs.end(),
+                                  [&](const std::string& name) { return used.contains(name); });
+    if (!live) continue;
+    used.insert(node.inputs.begin(), node.inputs.end());
+    kept.push_back(std::move(node));
+  }
+  std::reverse(kept.begin(), kept.end());
+  model.nodes = std::move(kept);
+  std::erase_if(model.initializers,
+                [&](const OnnxInitializer& item) { return !used.contains(item.name); });
+}
+
+std::string range_text(const SymbolTable& symbols) {
+  std::string text;
+  for (SymbolId id = 0; id < symbols.size(); ++id) {
+    if (symbols.replacement(id)) continue;
+    const SymbolInfo& info = symbols.info(id);
+    text += (text.empty() ? "" : "; ") + info.name + " in " + to_string(info.range);
+  }
+  return text;
+}
+
+void add_metadata(const Program& program, const OnnxOptions& options, OnnxModel& model) {
+  model.metadata = options.metadata;
+  const std::string ranges = range_text(*program.symbols);
+  if (!ranges.empty()) model.metadata["portwright.dims"] = ranges;
+  std::string guards;
+  for (const Guard& guard : program.symbols->guards()) {
+    guards += (guards.empty() ? "" : "\n") + to_string(guard.predicate);
+    if (guard.source.known()) guards += "  # " + to_string(guard.source);
+  }
+  if (!guards.empty()) model.metadata["portwright.guards"] = guards;
+}
+
+}  // namespace
+
+OnnxModel lower(const Program& program, const OnnxOptions& options) {
+  check_opset(options.opset);
+  check_lowerings(program);
+  OnnxModel model;
+  model.opset = options.opset;
+  Emitter emit(program, model);
+  add_inputs(program, options, emit, model);
+  for (const Node& node : program.graph.nodes) lower_node(program, node, emit);
+  add_outputs(program, emit, model);
+  prune(model);
+  add_metadata(program, options, model);
+  return model;
+}
+
+}  // namespace portwright

@@ -1,0 +1,30 @@
+// From Program to an ONNX model in memory.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "ir/program.h"
+#include "onnx/model.h"
+
+namespace portwright {
+
+inline constexpr int64_t kOldestOpset = 18;
+inline constexpr int64_t kNewestOpset = 23;
+
+struct OnnxOptions {
+  int64_t opset = kNewestOpset;
+  // false: parameters and buffers become graph inputs under their names, without data.
+  bool export_params = true;
+  // true: initializers are graph inputs too, which a caller may override.
+  bool keep_initializers_as_inputs = false;
+  // Further metadata_props.
+  std::map<std::string, std::string> metadata;
+};
+
+// Lowers every node. Error(kInvalidArgument) for an opset outside [18, 23];
+// Error(kMissingLowering) that lists all operators without a lowering, each with the model's lines
+// and modules; Error(kUnsupported) for an operator whose operands cannot be expressed.
+OnnxModel lower(const Program& program, const OnnxOptions& options);
+
+}  // namespace portwright

@@ -1,0 +1,60 @@
+// An ONNX model in memory: what the lowering makes and the writer streams. Weights are references.
+// Source: onnx.proto of the onnx package.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "ir/dtype.h"
+#include "ir/weight.h"
+
+namespace portwright {
+
+using OnnxAttributeValue = std::variant<int64_t, float, std::string, std::vector<int64_t>,
+                                        std::vector<float>, std::vector<std::string>>;
+using OnnxAttributes = std::vector<std::pair<std::string, OnnxAttributeValue>>;
+
+struct OnnxNode {
+  std::string op_type;
+  std::string domain;  // "" is the standard domain
+  std::string name;
+  std::vector<std::string> inputs;  // "" for an optional input that is absent
+  std::vector<std::string> outputs;
+  OnnxAttributes attributes;
+  std::string source;  // the model's Python line, kept as doc_string
+};
+
+// A named constant; its bytes go to external data when they are many.
+struct OnnxInitializer {
+  std::string name;
+  Weight weight;
+};
+
+using OnnxDim = std::variant<int64_t, std::string>;
+
+struct OnnxValueInfo {
+  std::string name;
+  DType dtype = DType::kFloat32;
+  std::vector<OnnxDim> dims;
+};
+
+struct OnnxModel {
+  int64_t opset = 23;
+  std::string graph_name = "main_graph";
+  std::vector<OnnxNode> nodes;
+  std::vector<OnnxInitializer> initializers;
+  std::vector<OnnxValueInfo> inputs;
+  std::vector<OnnxValueInfo> outputs;
+  std::map<std::string, std::string> metadata;
+};
+
+// TensorProto.DataType of a dtype. Error(kUnsupported) for types that ONNX lacks.
+int64_t onnx_dtype(DType dtype);
+// "float32" and so on; empty for unknown numbers.
+std::string onnx_dtype_name(int64_t number);
+
+}  // namespace portwright

@@ -1,0 +1,189 @@
+#include "onnx/writer.h"
+
+#include <filesystem>
+#include <protozero/pbf_writer.hpp>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "onnx/data_file.h"
+#include "onnx/proto_fields.h"
+
+namespace portwright {
+namespace {
+
+using namespace onnx_fields;
+using Writer = protozero::pbf_writer;
+
+constexpr uint64_t kProtobufLimit = (uint64_t{1} << 31) - 1;
+constexpr size_t kExternalThreshold = 1024;
+constexpr const char* kProducer = "portwright";
+constexpr const char* kVersion = "0.1.0";
+
+// The oldest IR version that an opset came with (onnx/helper.py's VERSION_TABLE).
+int64_t ir_version(int64_t opset) {
+  if (opset >= 23) return 11;
+  if (opset >= 21) return 10;
+  return opset >= 19 ? 9 : 8;
+}
+
+// AttributeProto.AttributeType.
+enum AttributeType : int32_t {
+  kFloat = 1, kInt = 2, kString = 3, kFloats = 6, kInts = 7, kStrings = 8
+};
+
+struct AttributeWriter {
+  Writer& out;
+
+  void operator()(int64_t value) {
+    out.add_int64(kAttributeProto_i, value);
+    out.add_enum(kAttributeProto_type, kInt);
+  }
+  void operator()(float value) {
+    out.add_float(kAttributeProto_f, value);
+    out.add_enum(kAttributeProto_type, kFloat);
+  }
+  void operator()(const std::string& value) {
+    out.add_bytes(kAttributeProto_s, value);
+    out.add_enum(kAttributeProto_type, kString);
+  }
+  void operator()(const std::vector<int64_t>& values) {
+    for (int64_t value : values) out.add_int64(kAttributeProto_ints, value);
+    out.add_enum(kAttributeProto_type, kInts);
+  }
+  void operator()(const std::vector<float>& values) {
+    for (float value : values) out.add_float(kAttributeProto_floats, value);
+    out.add_enum(kAttributeProto_type, kFloats);
+  }
+  void operator()(const std::vector<std::string>& values) {
+    for (const std::string& value : values) out.add_bytes(kAttributeProto_strings, value);
+    out.add_enum(kAttributeProto_type, kStrings);
+  }
+};
+
+void write_node(Writer& graph, const OnnxNode& node) {
+  Writer out(graph, kGraphProto_node);
+  for (const std::string& name : node.inputs) out.add_string(kNodeProto_input, name);
+  for (const std::string& name : node.outputs) out.add_string(kNodeProto_output, name);
+  out.add_string(kNodeProto_name, node.name);
+  out.add_string(kNodeProto_op_type, node.op_type);
+  for (const auto& [name, value] : node.attributes) {
+    Writer attribute(out, kNodeProto_attribute);
+    attribute.add_string(kAttributeProto_name, name);
+    std::visit(AttributeWriter{attribute}, value);
+  }
+  if (!node.source.empty()) out.add_string(kNodeProto_doc_string, node.source);
+  if (!node.domain.empty()) out.add_string(kNodeProto_domain, node.domain);
+}
+
+void write_entry(Writer& owner, uint32_t field, const std::string& key, const std::string& value) {
+  Writer entry(owner, field);
+  entry.add_string(kStringStringEntryProto_key, key);
+  entry.add_string(kStringStringEntryProto_value, value);
+}
+
+void write_initializer(Writer& graph, const OnnxInitializer& item, const DataLayout& layout) {
+  Writer out(graph, kGraphProto_initializer);
+  for (int64_t size : item.weight.shape) out.add_int64(kTensorProto_dims, size);
+  out.add_int32(kTensorProto_data_type, static_cast<int32_t>(onnx_dtype(item.weight.dtype)));
+  out.add_string(kTensorProto_name, item.name);
+  if (const auto place = layout.place_of(item.name)) {
+    write_entry(out, kTensorProto_external_data, "location", layout.file_name);
+    write_entry(out, kTensorProto_external_data, "offset", std::to_string(place->offset));
+    write_entry(out, kTensorProto_external_data, "length", std::to_string(place->bytes));
+    out.add_enum(kTensorProto_data_location, 1);  // EXTERNAL
+    return;
+  }
+  if (item.weight.is_contiguous()) {
+    const auto bytes = item.weight.contiguous_bytes();
+    out.add_bytes(kTensorProto_raw_data, reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  } else {
+    const auto bytes = item.weight.copy_bytes();
+    out.add_bytes(kTensorProto_raw_data, reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+}
+
+void write_value_info(Writer& graph, uint32_t field, const OnnxValueInfo& info) {
+  Writer out(graph, field);
+  out.add_string(kValueInfoProto_name, info.name);
+  Writer type(out, kValueInfoProto_type);
+  Writer tensor(type, kTypeProto_tensor_type);
+  tensor.add_int32(kTypeProto_Tensor_elem_type, static_cast<int32_t>(onnx_dtype(info.dtype)));
+  Writer shape(tensor, kTypeProto_Tensor_shape);
+  for (const OnnxDim& size : info.dims) {
+    Writer dim(shape, kTensorShapeProto_dim);
+    if (const auto* value = std::get_if<int64_t>(&size)) {
+      dim.add_int64(kTensorShapeProto_Dimension_dim_value, *value);
+    } else {
+      dim.add_string(kTensorShapeProto_Dimension_dim_param, std::get<std::string>(size));
+    }
+  }
+}
+
+std::string encode(const OnnxModel& model, const DataLayout& layout) {
+  std::string text;
+  Writer out(text);
+  out.add_int64(kModelProto_ir_version, ir_version(model.opset));
+  out.add_string(kModelProto_producer_name, kProducer);
+  out.add_string(kModelProto_producer_version, kVersion);
+  {
+    Writer graph(out, kModelProto_graph);
+    for (const OnnxNode& node : model.nodes) write_node(graph, node);
+    graph.add_string(kGraphProto_name, model.graph_name);
+    for (const OnnxInitializer& item : model.initializers) write_initializer(graph, item, layout);
+    for (const OnnxValueInfo& info : model.inputs) write_value_info(graph, kGraphProto_input, info);
+    for (const OnnxValueInfo& info : model.outputs) {
+      write_value_info(graph, kGraphProto_output, info);
+    }
+  }
+  {
+    Writer opset(out, kModelProto_opset_import);
+    opset.add_string(kOperatorSetIdProto_domain, "");
+    opset.add_int64(kOperatorSetIdProto_version, model.opset);
+  }
+  for (const auto& [key, value] : model.metadata) {
+    write_entry(out, kModelProto_metadata_props, key, value);
+  }
+  return text;
+}
+
+void check_inline_size(const OnnxModel& model) {
+  uint64_t bytes = 0;
+  for (const OnnxInitializer& item : model.initializers) bytes += item.weight.byte_size();
+  if (bytes <= kProtobufLimit) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "the weights have " + std::to_string(bytes) +
+                  " bytes, more than the 2 GiB that one ONNX file holds: use external_data=True");
+}
+
+}  // namespace
+
+std::string serialize_onnx(const OnnxModel& model) {
+  check_inline_size(model);
+  return encode(model, {});
+}
+
+OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool external_data) {
+  OnnxFiles files{path, "", 0, 0};
+  DataLayout layout;
+  if (external_data) {
+    layout = DataLayout::of(model, kExternalThreshold);
+    layout.file_name = std::filesystem::path(path).filename().string() + "_data";
+  } else {
+    check_inline_size(model);
+  }
+  StagedFile data_file, model_file;
+  if (!layout.pieces.empty()) {
+    files.data_path = path + "_data";
+    data_file = StagedFile::create(files.data_path);
+    files.data_bytes = write_weights(layout, data_file);
+  }
+  const std::string text = encode(model, layout);
+  model_file = StagedFile::create(path);
+  model_file.write_at(0, text.data(), text.size());
+  files.model_bytes = text.size();
+  if (!layout.pieces.empty()) data_file.commit();
+  model_file.commit();
+  return files;
+}
+
+}  // namespace portwright

@@ -1,0 +1,27 @@
+// Writes an ONNX model: protobuf by protozero, weights streamed from where they lie.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "onnx/model.h"
+
+namespace portwright {
+
+struct OnnxFiles {
+  std::string model_path;
+  std::string data_path;  // empty without external data
+  uint64_t model_bytes = 0;
+  uint64_t data_bytes = 0;
+};
+
+// Writes `path`, and beside it `<path>_data` with all weights of 1 KiB and more when external_data.
+// Weights of the same storage are stored once. Both files are written aside and renamed when whole:
+// a failure leaves what was there before. Error(kIo) with the path and the system's reason;
+// Error(kInvalidArgument) when a model without external data would exceed protobuf's 2 GiB.
+OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool external_data);
+
+// The model with all weights inside.
+std::string serialize_onnx(const OnnxModel& model);
+
+}  // namespace portwright

@@ -1,0 +1,276 @@
+// What is known about symbols: deciding conditions, recording guards, learning from them.
+#include <algorithm>
+
+#include "symbolic/expr_impl.h"
+#include "symbolic/symbol_table.h"
+
+namespace portwright {
+namespace {
+
+// The symbol and sign of `expr` when it is +-symbol + rest and rest does not contain the symbol.
+struct Isolated {
+  SymbolId symbol;
+  Expr value;  // what the symbol equals when expr == 0
+};
+
+std::vector<Isolated> isolations(const Expr& expr) {
+  std::vector<Isolated> found;
+  for (const Term& term : expr.node()->terms) {
+    if (term.factors.size() != 1 || term.factors[0]->kind != AtomKind::kSymbol) continue;
+    if (term.coefficient != 1 && term.coefficient != -1) continue;
+    const SymbolId symbol = term.factors[0]->symbol;
+    const Expr rest = expr - Expr(term.coefficient) * Expr(term.factors[0]->node);
+    if (depends_on(rest, symbol)) continue;
+    found.push_back({symbol, term.coefficient == 1 ? -rest : rest});
+  }
+  return found;
+}
+
+std::string at_hints(const Predicate& predicate, const SymbolTable& table) {
+  std::string text;
+  predicate.for_each_symbol([&](SymbolId id) {
+    const SymbolInfo& info = table.info(id);
+    text += (text.empty() ? "" : ", ") + info.name + " = " + std::to_string(info.hint);
+    if (!info.origin.empty()) text += " (" + info.origin + ")";
+  });
+  return text;
+}
+
+}  // namespace
+
+std::optional<Expr> SymbolTable::replacement(SymbolId id) const {
+  return replacements_by_symbol_.at(id);
+}
+
+Expr SymbolTable::resolve(const Expr& expr) const {
+  if (expr.is_constant() || (expr.node()->symbol_mask & replaced_mask_) == 0) return expr;
+  return substitute(expr, [this](SymbolId id) { return replacements_by_symbol_[id]; });
+}
+
+Real SymbolTable::resolve(const Real& real) const {
+  if (replaced_mask_ == 0) return real;
+  return real.substitute([this](SymbolId id) { return replacements_by_symbol_[id]; });
+}
+
+Predicate SymbolTable::resolve(const Predicate& predicate) const {
+  if (replaced_mask_ == 0 || predicate.maybe_constant()) return predicate;
+  return predicate.substitute([this](SymbolId id) { return replacements_by_symbol_[id]; });
+}
+
+bool SymbolTable::known_nonnegative(const Expr& expr, bool assume_sizes) const {
+  if (range(expr, assume_sizes).lo >= 0) return true;
+  for (const Expr& fact : nonnegative_) {
+    // Reasoning must not fail where sizes meet "no limit" constants: overflow proves nothing.
+    const auto difference = try_combine(expr, -1, fact);
+    if (difference && range(*difference, assume_sizes).lo >= 0) return true;
+  }
+  return false;
+}
+
+bool SymbolTable::known_negative(const Expr& expr, bool assume_sizes) const {
+  const auto reversed = try_combine(-1, -1, expr);
+  return reversed && known_nonnegative(*reversed, assume_sizes);
+}
+
+bool SymbolTable::known_nonzero(const Expr& expr, bool assume_sizes) const {
+  if (!range(expr, assume_sizes).contains(0)) return true;
+  const auto less_one = try_combine(expr, -1, 1);
+  if (less_one && known_nonnegative(*less_one, assume_sizes)) return true;
+  if (known_negative(expr, assume_sizes)) return true;
+  return std::any_of(nonzero_.begin(), nonzero_.end(),
+                     [&](const Expr& fact) { return fact == expr || fact == -expr; });
+}
+
+std::optional<bool> SymbolTable::decide_integer(const Predicate& predicate,
+                                                bool assume_sizes) const {
+  const Expr& expr = predicate.expr();
+  if (predicate.relation() == Relation::kGe) {
+    if (known_nonnegative(expr, assume_sizes)) return true;
+    if (known_negative(expr, assume_sizes)) return false;
+    return std::nullopt;
+  }
+  const bool wants_zero = predicate.relation() == Relation::kEq;
+  if (known_nonzero(expr, assume_sizes)) return !wants_zero;
+  const Interval values = range(expr, assume_sizes);
+  if (values.is_point()) return (values.lo == 0) == wants_zero;
+  // s * (t - 1) == 0 with s known to be nonzero is t - 1 == 0.
+  const Factors common = common_factors(expr);
+  if (!common.empty()) {
+    Expr factors = 1;
+    for (const Atom* atom : common) factors = factors * Expr(atom->node);
+    if (known_nonzero(factors, assume_sizes)) {
+      const Expr rest = divide_by_factors(expr, common);
+      return decide_resolved(Predicate::compare(rest, predicate.relation(), 0), assume_sizes);
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<bool> SymbolTable::decide_resolved(const Predicate& predicate,
+                                                 bool assume_sizes) const {
+  switch (predicate.kind()) {
+    case Predicate::Kind::kConstant: return predicate.maybe_constant();
+    case Predicate::Kind::kInteger: return decide_integer(predicate, assume_sizes);
+    case Predicate::Kind::kReal: break;
+    case Predicate::Kind::kNot: {
+      const auto truth = decide_resolved(predicate.operands()[0], assume_sizes);
+      return truth ? std::optional(!*truth) : std::nullopt;
+    }
+    case Predicate::Kind::kAnd:
+    case Predicate::Kind::kOr: {
+      const bool settles = predicate.kind() == Predicate::Kind::kOr;
+      const auto a = decide_resolved(predicate.operands()[0], assume_sizes);
+      if (a == settles) return settles;
+      const auto b = decide_resolved(predicate.operands()[1], assume_sizes);
+      if (b == settles) return settles;
+      if (a && b) return !settles;
+      break;
+    }
+  }
+  for (const Predicate& fact : other_facts_) {
+    if (fact == predicate) return true;
+    if (fact == !predicate) return false;
+  }
+  return std::nullopt;
+}
+
+std::optional<bool> SymbolTable::decide(const Predicate& predicate, bool assume_sizes) const {
+  if (const auto truth = predicate.maybe_constant()) return truth;
+  return decide_resolved(resolve(predicate), assume_sizes);
+}
+
+bool SymbolTable::guard(const Predicate& predicate, GuardKind kind, const SourceLine& source,
+                        const std::string& module_path) {
+  const Predicate resolved = resolve(predicate);
+  if (const auto truth = decide_resolved(resolved, false)) return *truth;
+  const bool truth = resolved.evaluate(hints_);
+  record(truth ? resolved : !resolved, kind, source, module_path);
+  return truth;
+}
+
+void SymbolTable::require(const Predicate& predicate, GuardKind kind, const SourceLine& source,
+                          const std::string& module_path) {
+  const Predicate resolved = resolve(predicate);
+  const auto truth = decide_resolved(resolved, false);
+  if (truth == true) return;
+  if (truth == false || !resolved.evaluate(hints_)) {
+    throw Error(ErrorCode::kGuardViolated,
+                to_string(predicate) + " does not hold for the sample inputs: " +
+                    at_hints(predicate, *this),
+                source, module_path);
+  }
+  record(resolved, kind, source, module_path);
+}
+
+void SymbolTable::record(const Predicate& predicate, GuardKind kind, const SourceLine& source,
+                         const std::string& module_path) {
+  for (const Guard& guard : guards_) {
+    if (guard.predicate == predicate) return;
+  }
+  guards_.push_back({predicate, kind, source, module_path});
+  const Guard guard = guards_.back();
+  learn(predicate, guard);
+}
+
+void SymbolTable::learn(const Predicate& predicate, const Guard& guard) {
+  switch (predicate.kind()) {
+    case Predicate::Kind::kConstant: return;
+    case Predicate::Kind::kAnd:
+      for (const Predicate& operand : predicate.operands()) learn(operand, guard);
+      return;
+    case Predicate::Kind::kInteger: break;
+    default: other_facts_.push_back(predicate); return;
+  }
+  switch (predicate.relation()) {
+    case Relation::kEq: learn_equality(predicate.expr(), guard); return;
+    case Relation::kNe: nonzero_.push_back(predicate.expr()); return;
+    default: learn_nonnegative(predicate.expr(), guard); return;
+  }
+}
+
+// expr >= 0; c * s + k >= 0 also narrows s.
+void SymbolTable::learn_nonnegative(const Expr& expr, const Guard& guard) {
+  nonnegative_.push_back(expr);
+  const Expr variable = without_constant(expr);
+  const auto& terms = variable.node()->terms;
+  if (terms.size() != 1 || terms[0].factors.size() != 1 ||
+      terms[0].factors[0]->kind != AtomKind::kSymbol) {
+    return;
+  }
+  const int64_t factor = terms[0].coefficient;
+  const int64_t constant = constant_term(expr);
+  Interval range;
+  if (factor > 0) {
+    range.lo = -floor_quotient(constant, factor);  // s >= ceil(-k / c)
+  } else {
+    range.hi = floor_quotient(constant, -factor);
+  }
+  narrow_learnt(terms[0].factors[0]->symbol, range, guard);
+}
+
+void SymbolTable::narrow_learnt(SymbolId id, Interval range, const Guard& guard) {
+  const Interval before = symbols_[id].range;
+  narrow(id, range);
+  const Interval after = symbols_[id].range;
+  if (!(before == after)) narrowings_.push_back({id, before, after, guard});
+}
+
+// Whether `a` is the better one of two symbols to express by the other.
+bool SymbolTable::rather_replace(SymbolId a, SymbolId b) const {
+  if (symbols_[a].from_user != symbols_[b].from_user) return !symbols_[a].from_user;
+  if (symbols_[a].unbacked != symbols_[b].unbacked) return symbols_[a].unbacked;
+  return a > b;
+}
+
+void SymbolTable::learn_equality(const Expr& difference, const Guard& guard) {
+  const std::vector<Isolated> found = isolations(difference);
+  const Isolated* best = nullptr;
+  for (const Isolated& candidate : found) {
+    if (best == nullptr || rather_replace(candidate.symbol, best->symbol)) best = &candidate;
+  }
+  if (best == nullptr) {
+    nonnegative_.push_back(difference);
+    nonnegative_.push_back(-difference);
+    return;
+  }
+  replace(best->symbol, best->value, guard);
+}
+
+void SymbolTable::replace(SymbolId id, const Expr& value, const Guard& guard) {
+  const Interval own = symbols_[id].range;
+  const Interval other = range(value);
+  if (value.is_constant()) {
+    narrow_learnt(id, Interval::point(value.constant()), guard);
+  } else {
+    narrow_learnt(id, other, guard);
+    if (const auto target = value.symbol()) narrow_learnt(*target, own, guard);
+  }
+  replacements_by_symbol_[id] = value;
+  replacements_.push_back(id);
+  replaced_mask_ |= uint64_t{1} << (id % 64);
+  ++generation_;
+  // Keep all replacements resolved, and the facts in terms of what is left.
+  for (SymbolId other_id : replacements_) {
+    replacements_by_symbol_[other_id] = resolve(*replacements_by_symbol_[other_id]);
+  }
+  auto keep_resolved = [this](std::vector<Expr>& facts) {
+    for (Expr& fact : facts) fact = resolve(fact);
+    std::erase_if(facts, [](const Expr& fact) { return fact.is_constant(); });
+  };
+  keep_resolved(nonnegative_);
+  keep_resolved(nonzero_);
+  for (Predicate& fact : other_facts_) fact = resolve(fact);
+}
+
+std::vector<SymbolId> SymbolTable::narrowed_user_symbols() const {
+  std::vector<SymbolId> found;
+  for (const Narrowing& narrowing : narrowings_) {
+    if (!symbols_[narrowing.symbol].from_user) continue;
+    if (std::find(found.begin(), found.end(), narrowing.symbol) == found.end()) {
+      found.push_back(narrowing.symbol);
+    }
+  }
+  return found;
+}
+
+}  // namespace portwright
