@@ -1,2 +1,26 @@
-"""Portwright."""
+"""Portwright exports Transformers models and PyTorch modules, captured natively and verified."""
+
+from portwright.errors import PortwrightError
+from portwright.exporters import (
+    DynamoConfig,
+    DynamoExporter,
+    ExportFormat,
+    HfExporter,
+    OnnxConfig,
+    OnnxExporter,
+    ONNXProgram,
+)
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "DynamoConfig",
+    "DynamoExporter",
+    "ExportFormat",
+    "HfExporter",
+    "ONNXProgram",
+    "OnnxConfig",
+    "OnnxExporter",
+    "PortwrightError",
+    "__version__",
+]

@@ -138,6 +138,7 @@ def _stage(model: torch.nn.Module) -> Iterator[None]:
     """Eval mode, export flags, no autograd; all put back afterwards."""
     compiler = torch.compiler
     flags = (compiler._is_compiling_flag, compiler._is_exporting_flag)  # type: ignore[attr-defined]
+    jit_is_tracing = torch.jit.is_tracing
     training = [module for module in model.modules() if module.training]
     if training:
         warnings.warn("the model is in training mode: it is exported in eval mode", stacklevel=4)
@@ -146,10 +147,13 @@ def _stage(model: torch.nn.Module) -> Iterator[None]:
             module.training = False
         compiler._is_compiling_flag = True  # type: ignore[attr-defined]
         compiler._is_exporting_flag = True  # type: ignore[attr-defined]
+        # Vision models ask it to take the branch that holds for every image size.
+        torch.jit.is_tracing = lambda: True
         with torch.no_grad():
             yield
     finally:
         compiler._is_compiling_flag, compiler._is_exporting_flag = flags  # type: ignore[attr-defined]
+        torch.jit.is_tracing = jit_is_tracing
         for module in training:
             module.training = True
 

@@ -174,6 +174,7 @@ void bind_capture(py::module_& m) {
       .def(py::init([](const std::shared_ptr<Program>& program) {
         return std::make_unique<Interpreter>(program);
       }))
+      .def("check", &Interpreter::check)
       .def("run", &Interpreter::run, py::call_guard<py::gil_scoped_release>());
 }
 

@@ -553,6 +553,20 @@ Rule gather(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(type->dtype, Shape(indices->shape));
 }
 
+// mm, bmm, and addmm, baddbmm whose first operand is added to the product.
+Rule plain_matmul(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const bool added = arguments.size() > 2;
+  const TensorType* a = tensor_type(tracer, arguments[added ? 1 : 0]);
+  const TensorType* b = tensor_type(tracer, arguments[added ? 2 : 1]);
+  if (a == nullptr || b == nullptr || a->rank() < 2 || a->rank() != b->rank()) return std::nullopt;
+  const size_t last = a->rank() - 1;
+  tracer.require_equal(a->shape[last], b->shape[last - 1]);
+  Shape shape(a->shape);
+  if (last == 2) tracer.require_equal(a->shape[0], b->shape[0]);
+  shape[last] = b->shape[last];
+  return one(a->dtype, std::move(shape));
+}
+
 struct RuleFamily {
   ShapeRule rule;
   std::vector<std::string_view> ops;  // without overload: all of them
@@ -578,6 +592,7 @@ const std::vector<RuleFamily>& families() {
       {copy, {"clone", "_to_copy", "ones_like", "zeros_like", "full_like", "empty_like"}},
       {linear, {"linear"}},
       {matmul, {"matmul"}},
+      {plain_matmul, {"mm", "bmm", "addmm", "baddbmm"}},
       {attention, {"scaled_dot_product_attention"}},
       {view, {"reshape", "_unsafe_view", "_reshape_alias"}},
       {flatten, {"flatten"}},

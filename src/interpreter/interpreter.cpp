@@ -163,15 +163,20 @@ at::Tensor Interpreter::mutation_target(const std::string& name,
   throw Error(ErrorCode::kInternal, "the mutated '" + name + "' is no input of the program");
 }
 
-std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) const {
+std::vector<int64_t> Interpreter::check(const std::vector<at::Tensor>& inputs) const {
   if (inputs.size() != user_inputs_.size()) {
     throw Error(ErrorCode::kInvalidArgument,
                 "the program takes " + std::to_string(user_inputs_.size()) + " tensors, " +
                     std::to_string(inputs.size()) + " were given");
   }
-  const at::NoGradGuard no_grad;
-  const std::vector<int64_t> symbols = bind_symbols(inputs);
+  std::vector<int64_t> symbols = bind_symbols(inputs);
   check_guards(symbols);
+  return symbols;
+}
+
+std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) const {
+  const at::NoGradGuard no_grad;
+  const std::vector<int64_t> symbols = check(inputs);
   const Graph& graph = program_->graph;
   std::vector<at::Tensor> values(graph.values.size());
   for (const auto& [id, tensor] : weights_) values[id] = tensor;

@@ -22,6 +22,9 @@ class Interpreter {
   // The user outputs for these user inputs, in the signature's order. Buffers and inputs that the
   // program mutates are written. Error(kGuardViolated) names the input and the dim that the program
   // was not captured for; Error(kInvalidArgument) a wrong count, rank or dtype.
+  // The symbols' values for these inputs. Error(kInvalidArgument) for another count, rank or dtype,
+  // Error(kGuardViolated) for sizes that the program was not captured for.
+  std::vector<int64_t> check(const std::vector<at::Tensor>& inputs) const;
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs) const;
 
  private:

@@ -143,6 +143,7 @@ bool is_reshape(const Node& node) {
 
 // The order that a transpose or permute brings dims into; empty for other operators.
 std::vector<int64_t> order_of(const Graph& graph, const Node& node) {
+  if (node.op != "aten.permute.default" && node.op != "aten.transpose.int") return {};
   const auto rank = static_cast<int64_t>(graph.type(node.result()).rank());
   auto wrap = [rank](const Expr& dim) {
     return dim.constant() < 0 ? dim.constant() + rank : dim.constant();

@@ -1,0 +1,16 @@
+"""The exporters and their configs, under the names of the Transformers exporters page."""
+
+from portwright.exporters.base import HfExporter
+from portwright.exporters.configs import DynamoConfig, ExportFormat, OnnxConfig
+from portwright.exporters.exporter_dynamo import DynamoExporter
+from portwright.exporters.exporter_onnx import ONNXProgram, OnnxExporter
+
+__all__ = [
+    "DynamoConfig",
+    "DynamoExporter",
+    "ExportFormat",
+    "HfExporter",
+    "ONNXProgram",
+    "OnnxConfig",
+    "OnnxExporter",
+]

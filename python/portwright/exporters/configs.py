@@ -1,0 +1,110 @@
+"""Configurations of the exporters: the fields and defaults of the Transformers exporters page."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Self
+
+from portwright.errors import InvalidArgumentError, UnsupportedError
+
+
+class ExportFormat(str, Enum):
+    """What an exporter makes."""
+
+    DYNAMO = "dynamo"
+    ONNX = "onnx"
+    EXECUTORCH = "executorch"
+
+
+@dataclass(kw_only=True)
+class DynamoConfig:
+    """How a model is captured.
+
+    Args:
+        dynamic: every dim of every input tensor is `Dim.AUTO`, unless `dynamic_shapes` is set.
+        strict: torch.export's strict mode; not supported, the capture needs no bytecode analysis.
+        dynamic_shapes: specs by input name, as `torch.export.export` takes them.
+        prefer_deferred_runtime_asserts_over_guards: a condition that narrows an explicit
+            `Dim(min, max)` is checked when the program runs instead of failing the export.
+
+    Raises:
+        InvalidArgumentError: a field of the wrong type.
+    """
+
+    export_format: ExportFormat = ExportFormat.DYNAMO
+    dynamic: bool = False
+    strict: bool = False
+    dynamic_shapes: dict[str, Any] | None = None
+    prefer_deferred_runtime_asserts_over_guards: bool = False
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "bool" and not isinstance(value, bool):
+                raise InvalidArgumentError(
+                    f"{type(self).__name__}.{field.name} must be True or False, not {value!r}"
+                )
+        if self.dynamic_shapes is not None and not isinstance(self.dynamic_shapes, dict):
+            raise InvalidArgumentError(
+                "dynamic_shapes must be a dict from input name to spec, not "
+                f"{type(self.dynamic_shapes).__name__}"
+            )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The config with these fields.
+
+        Raises:
+            InvalidArgumentError: an unknown field; names the nearest known one.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"the fields are {', '.join(known)}"
+                raise InvalidArgumentError(f"{cls.__name__} has no field '{name}': {hint}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a dict that `from_dict` takes."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def check_supported(self) -> None:
+        """Raises UnsupportedError for a field that this version cannot honour."""
+        if self.strict:
+            raise UnsupportedError(
+                f"{type(self).__name__}.strict=True is not supported: capture runs at the "
+                "dispatcher and has no strict mode. Leave strict=False"
+            )
+
+
+@dataclass(kw_only=True)
+class OnnxConfig(DynamoConfig):
+    """How a model is exported to ONNX; all fields of `DynamoConfig` and these.
+
+    Args:
+        output_path: file to save to; None keeps the model in memory.
+        opset_version: 18 to 23; None is 23, whatever is installed.
+        external_data: weights in a `.onnx_data` file beside the model.
+        optimize: run the passes (constant folding, dead code, common subexpressions, ...).
+        export_params: False leaves the weights out: they become inputs of the graph.
+        keep_initializers_as_inputs: weights can be overridden by inputs of their names.
+    """
+
+    export_format: ExportFormat = ExportFormat.ONNX
+    output_path: str | os.PathLike[str] | None = None
+    opset_version: int | None = None
+    external_data: bool = True
+    optimize: bool = True
+    export_params: bool = True
+    keep_initializers_as_inputs: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        opset = self.opset_version
+        if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int)):
+            raise InvalidArgumentError(f"opset_version must be an int or None, not {opset!r}")

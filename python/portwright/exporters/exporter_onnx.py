@@ -1,0 +1,171 @@
+"""OnnxExporter: a model as an ONNX file that runs in any ONNX runtime."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import MutableMapping
+from typing import Any
+
+import torch
+
+from portwright import _core, tree
+from portwright.capture import CapturedProgram
+from portwright.errors import FileError, InvalidArgumentError
+from portwright.exporters.configs import OnnxConfig
+from portwright.exporters.exporter_dynamo import DynamoExporter
+
+
+class ONNXProgram:
+    """An ONNX model in memory: call it, look at it, save it."""
+
+    def __init__(self, model: _core.OnnxModel, captured: CapturedProgram, config: OnnxConfig):
+        self._model = model
+        self._captured = captured
+        self._config = config
+        self._session: Any = None
+        self._interpreter: _core.Interpreter | None = None
+
+    @property
+    def input_names(self) -> list[str]:
+        return list(self._model.input_names)
+
+    @property
+    def output_names(self) -> list[str]:
+        return list(self._model.output_names)
+
+    @property
+    def opset_version(self) -> int:
+        return int(self._model.opset)
+
+    @property
+    def captured(self) -> CapturedProgram:
+        """The capture that the model was lowered from."""
+        return self._captured
+
+    @property
+    def notes(self) -> list[str]:
+        """What the capture narrowed or fixed, each with the model's source line."""
+        return self._captured.notes
+
+    @property
+    def node_count(self) -> int:
+        return int(self._model.node_count)
+
+    @property
+    def model_proto(self) -> Any:
+        """The model as an `onnx.ModelProto`, weights embedded (at most 2 GB)."""
+        import onnx
+
+        return onnx.load_from_string(self._model.serialize())
+
+    def save(
+        self, path: str | os.PathLike[str], *, external_data: bool | None = None
+    ) -> dict[str, Any]:
+        """Writes the model; weights go to `<path>_data` beside it.
+
+        The files are written aside and renamed: an existing model stays whole when this fails.
+
+        Args:
+            path: the `.onnx` file.
+            external_data: False embeds the weights (at most 2 GB); None is the config's.
+
+        Returns:
+            `model_path`, `data_path` ("" when there is none), `model_bytes`, `data_bytes`.
+
+        Raises:
+            FileError: the path cannot be written or the disk is full.
+        """
+        path = os.fspath(path)
+        if os.path.isdir(path):
+            raise FileError(f"'{path}' is a directory: give the path of the .onnx file")
+        external = self._config.external_data if external_data is None else external_data
+        return dict(self._model.write(path, external))
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Runs the model in ONNX Runtime on the CPU.
+
+        Returns:
+            The model's own output structure (a ModelOutput with its cache rebuilt), of CPU tensors.
+
+        Raises:
+            InvalidArgumentError: an input is missing, unexpected, or of another rank or dtype.
+            GuardViolatedError: sizes that the model was not captured for.
+        """
+        leaves = tree.match(self._captured.input_tree, inputs)
+        if self._interpreter is None:
+            self._interpreter = _core.Interpreter(self._captured.program)
+        self._interpreter.check(leaves)
+        if self._session is None:
+            self._session = self._open()
+        given = dict(zip(self._captured.input_names, leaves, strict=True))
+        taken = {item.name for item in self._session.get_inputs()}
+        feeds = {
+            name: tensor.detach().cpu().contiguous().numpy()
+            for name, tensor in given.items()
+            if name in taken
+        }
+        if not self._config.export_params:
+            missing = sorted(taken - set(feeds))
+            raise InvalidArgumentError(
+                f"the model was exported without its {len(missing)} weights (export_params=False): "
+                "run the saved file in onnxruntime and pass them as inputs"
+            )
+        results = self._session.run(None, feeds)
+        return self._captured.output_tree.unflatten([torch.from_numpy(item) for item in results])
+
+    def _open(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
+            path = os.path.join(folder, "model.onnx")
+            self._model.write(path, True)
+            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+class OnnxExporter(DynamoExporter):
+    """Exports a model to ONNX.
+
+    >>> onnx_program = OnnxExporter().export(model, inputs, config=OnnxConfig(dynamic=True))
+    >>> outputs = onnx_program(**inputs)  # in ONNX Runtime
+    >>> onnx_program.save("model.onnx")
+    """
+
+    config_class = OnnxConfig
+
+    def export(
+        self,
+        model: torch.nn.Module,
+        sample_inputs: MutableMapping[str, Any],
+        config: OnnxConfig | dict[str, Any] | None = None,
+    ) -> ONNXProgram:
+        """Captures the model and lowers it; saves it when `config.output_path` is set.
+
+        Raises:
+            MissingLoweringError: operators without a lowering, all listed with their lines.
+            PortwrightError: see `DynamoExporter.export`, `ONNXProgram.save`.
+        """
+        config = self._config(config)
+        assert isinstance(config, OnnxConfig)
+        captured = self._capture(model, sample_inputs, config)
+        program = lower(captured, config)
+        if config.output_path is not None:
+            program.save(config.output_path)
+        return program
+
+
+def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
+    """The ONNX model of a captured program, which stays as it is."""
+    program = captured.program.copy()
+    if config.optimize:
+        program.run_passes()
+    opset = _core.NEWEST_OPSET if config.opset_version is None else config.opset_version
+    model = _core.lower_onnx(
+        program,
+        opset=opset,
+        export_params=config.export_params,
+        keep_initializers_as_inputs=config.keep_initializers_as_inputs,
+    )
+    return ONNXProgram(model, captured, config)

@@ -1,0 +1,107 @@
+"""Preparation of models and inputs, as the Transformers exporters page describes it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+import torch
+
+from portwright import tree
+from portwright.errors import InvalidArgumentError, UnsupportedError
+
+_LABELS = ("labels", "future_values", "return_loss")
+_OUTPUT_FLAGS = ("use_cache", "return_dict", "output_attentions", "output_hidden_states")
+_UNCAPTURABLE_ATTENTION = ("flash", "flex")
+
+
+def get_leaf_tensors(obj: Any) -> dict[str, torch.Tensor]:
+    """All tensors of a nested structure (containers, ModelOutputs, caches), by dotted name."""
+    return dict(tree.flatten(obj)[0])
+
+
+def prepare_for_export(
+    model: torch.nn.Module, inputs: MutableMapping[str, Any]
+) -> tuple[torch.nn.Module, MutableMapping[str, Any], dict[str, Any]]:
+    """Checks and adjusts the inputs; changes `inputs` in place.
+
+    Floating tensors are cast to the model's dtype and all tensors moved to its device; None values
+    go; output flags (`use_cache`, `return_dict`, ...) are taken out.
+
+    Returns:
+        `(model, inputs, output_flags)`; the flags are for `patch_model_config`.
+
+    Raises:
+        InvalidArgumentError: no inputs, labels among them, or inputs of the wrong type.
+        UnsupportedError: flash or flex attention is set on the model.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise InvalidArgumentError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    if not isinstance(inputs, MutableMapping) or not inputs:
+        raise InvalidArgumentError(
+            "sample_inputs must be a non-empty dict of forward's arguments by name, "
+            'for example {"input_ids": ...}'
+        )
+    for name in _LABELS:
+        if inputs.get(name) is not None:
+            raise InvalidArgumentError(
+                f"'{name}' in the sample inputs: a loss cannot be exported. Remove it"
+            )
+        inputs.pop(name, None)
+    _refuse_attention(model)
+    flags = {name: inputs.pop(name) for name in _OUTPUT_FLAGS if name in inputs}
+    for name in [name for name, value in inputs.items() if value is None]:
+        del inputs[name]
+    _cast(model, inputs)
+    return model, inputs, flags
+
+
+def _refuse_attention(model: torch.nn.Module) -> None:
+    for path, module in model.named_modules():
+        name = str(getattr(getattr(module, "config", None), "_attn_implementation", None) or "")
+        if any(word in name for word in _UNCAPTURABLE_ATTENTION):
+            raise UnsupportedError(
+                f"{type(module).__name__}{f' at {path}' if path else ''} uses {name}, which cannot "
+                'be exported: call model.set_attn_implementation("sdpa") (or "eager") before'
+            )
+
+
+def _cast(model: torch.nn.Module, inputs: MutableMapping[str, Any]) -> None:
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        return
+    dtype = getattr(model, "dtype", parameter.dtype)
+
+    def fitted(tensor: torch.Tensor) -> torch.Tensor:
+        target = dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(device=parameter.device, dtype=target)
+
+    for name, value in inputs.items():
+        leaves, spec = tree.flatten(value)
+        if any(
+            t.device != parameter.device or (t.is_floating_point() and t.dtype != dtype)
+            for _, t in leaves
+        ):
+            inputs[name] = spec.unflatten([fitted(tensor) for _, tensor in leaves])
+
+
+@contextlib.contextmanager
+def patch_model_config(model: torch.nn.Module, flags: dict[str, Any]) -> Iterator[None]:
+    """Sets output flags on `model.config` for the duration of the block."""
+    config = getattr(model, "config", None)
+    if config is None:
+        yield
+        return
+    missing = object()
+    before = {name: getattr(config, name, missing) for name in flags}
+    try:
+        for name, value in flags.items():
+            setattr(config, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            if value is missing:
+                delattr(config, name)
+            else:
+                setattr(config, name, value)

@@ -1,0 +1,205 @@
+"""Proof that an artifact equals eager: at the sample inputs and at others, in every element."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from portwright import tree
+from portwright.capture import CapturedProgram
+
+TOLERANCES = {torch.float16: 2e-2, torch.bfloat16: 2e-2}
+RUNTIME_TOLERANCE = 1e-3  # ONNX Runtime in fp32
+CAPTURE_TOLERANCE = 1e-4  # the interpreter, which runs eager's own kernels
+
+
+@dataclass
+class Comparison:
+    """One run of the artifact beside eager."""
+
+    name: str
+    sizes: dict[str, list[int]]
+    differences: dict[str, float] = field(default_factory=dict)  # largest |a - b| by output
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def matches(self) -> bool:
+        return not self.problems
+
+
+def compare_tensors(actual: torch.Tensor, expected: torch.Tensor, tolerance: float) -> str | None:
+    """What is wrong with `actual`, or None.
+
+    The rule: |a - b| <= tol * (|b| + scale), where scale is the median of |b| over the elements
+    below 1000, at least 0.001. NaN and infinity must be at the same places; integers and bools are
+    equal exactly.
+    """
+    if actual.shape != expected.shape:
+        return f"shape {list(actual.shape)}, eager gives {list(expected.shape)}"
+    if actual.dtype != expected.dtype:
+        return f"dtype {actual.dtype}, eager gives {expected.dtype}"
+    if not expected.is_floating_point():
+        wrong = int((actual != expected).sum())
+        return f"{wrong} of {expected.numel()} elements differ" if wrong else None
+    a, b = actual.double(), expected.double()
+    finite = b.isfinite()
+    same = (finite == a.isfinite()) & (finite | (a == b) | (a.isnan() & b.isnan()))
+    if not bool(same.all()):
+        return f"{int((~same).sum())} elements are NaN or infinite on one side only"
+    a, b = a[finite], b[finite]
+    if b.numel() == 0:
+        return None
+    ordinary = b.abs()[b.abs() < 1000]
+    scale = max(float(ordinary.median()) if ordinary.numel() else 0.0, 0.001)
+    tolerance = max(tolerance, TOLERANCES.get(expected.dtype, 0.0))
+    excess = (a - b).abs() - tolerance * (b.abs() + scale)
+    wrong = int((excess > 0).sum())
+    if wrong == 0:
+        return None
+    worst = float((a - b).abs().max())
+    return f"{wrong} of {b.numel()} elements differ by up to {worst:.3g} (tolerance {tolerance:g})"
+
+
+def compare(
+    name: str, inputs: dict[str, Any], actual: Any, expected: Any, tolerance: float
+) -> Comparison:
+    """Compares two output structures, caches included, tensor by tensor."""
+    result = Comparison(name, {key: list(t.shape) for key, t in tree.flatten(inputs)[0]})
+    ours = tree.output_names(tree.flatten(actual)[0])
+    eager = tree.output_names(tree.flatten(expected)[0])
+    if [key for key, _ in ours] != [key for key, _ in eager]:
+        result.problems.append(
+            f"outputs {[key for key, _ in ours]}, eager gives {[key for key, _ in eager]}"
+        )
+        return result
+    for (key, a), (_, b) in zip(ours, eager, strict=True):
+        problem = compare_tensors(a, b, tolerance)
+        if problem:
+            result.problems.append(f"{key}: {problem}")
+        if a.shape == b.shape and a.numel():
+            gap = (a.double() - b.double()).abs().nan_to_num(0.0, 0.0, 0.0)
+            result.differences[key] = float(gap.max())
+    return result
+
+
+def variants(captured: CapturedProgram, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sample inputs and others of different sizes, one per dynamic dim and a few combined.
+
+    Other sizes repeat or cut the samples' elements, so that ids stay ids and masks stay masks. Sizes
+    that the program says it refuses are left out: they are in its notes.
+    """
+    shapes = {item["name"]: item["shape"] for item in captured.program.user_inputs()}
+    symbols = {s["name"]: s for s in captured.program.symbols() if s["replacement"] is None}
+    used = [n for n in symbols if any(n in _names(d) for dims in shapes.values() for d in dims)]
+    hints = {name: int(symbols[name]["hint"]) for name in used}
+    found = {"sample": inputs}
+
+    def add(label: str, sizes: dict[str, int]) -> None:
+        for name, size in sizes.items():
+            high = symbols[name]["hi"]
+            if size < symbols[name]["lo"] or (high is not None and size > high):
+                return
+        found[label] = _resized(inputs, shapes, {**hints, **sizes})
+
+    for name in used:
+        for size in (hints[name] + 1, 2 * hints[name]):
+            add(f"{symbols[name]['origin']} = {size}", {name: size})
+    if len(used) > 1:
+        first, second = used[0], used[1]
+        add(
+            f"{symbols[first]['origin']} = 1, {symbols[second]['origin']} = {hints[second] + 3}",
+            {first: 1, second: hints[second] + 3},
+        )
+    padded = _padded(inputs)
+    if padded is not None:
+        found["padding left and right"] = padded
+    return found
+
+
+def verify(
+    captured: CapturedProgram,
+    model: torch.nn.Module,
+    inputs: dict[str, Any],
+    run: Callable[..., Any],
+    tolerance: float = RUNTIME_TOLERANCE,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Comparison]:
+    """Runs the artifact (`run(**inputs)`) and eager on the sample and on other sizes.
+
+    An input that eager itself refuses is left out; one that only the artifact refuses is a problem.
+    """
+    results = []
+    training = [module for module in model.modules() if module.training]
+    try:
+        model.eval()
+        for name, variant in variants(captured, inputs).items():
+            progress(name)
+            try:
+                with torch.no_grad():
+                    expected = model(**_own(variant))
+            except (RuntimeError, ValueError, IndexError, AssertionError):
+                if name == "sample":
+                    raise
+                continue
+            try:
+                actual = run(**_own(variant))
+            except Exception as error:
+                sizes = {key: list(t.shape) for key, t in tree.flatten(variant)[0]}
+                results.append(Comparison(name, sizes, problems=[f"does not run: {error}"]))
+                continue
+            results.append(compare(name, variant, actual, expected, tolerance))
+    finally:
+        for module in training:
+            module.training = True
+    return results
+
+
+def _own(inputs: dict[str, Any]) -> dict[str, Any]:
+    """A deep copy: models write to the caches they are given."""
+    return copy.deepcopy(inputs)
+
+
+def _names(dim: Any) -> set[str]:
+    return set(re.findall(r"[A-Za-z_]\w*", dim)) if isinstance(dim, str) else set()
+
+
+_FUNCTIONS: dict[str, Any] = {
+    "floordiv": lambda a, b: a // b,
+    "mod": lambda a, b: a % b,
+    "min": min,
+    "max": max,
+    "__builtins__": {},
+}
+
+
+def _resized(
+    inputs: dict[str, Any], shapes: dict[str, list[Any]], sizes: dict[str, int]
+) -> dict[str, Any]:
+    leaves, spec = tree.flatten(inputs)
+    made = []
+    for name, tensor in leaves:
+        for axis, dim in enumerate(shapes[name]):
+            wanted = dim if isinstance(dim, int) else int(eval(dim, dict(_FUNCTIONS), dict(sizes)))
+            if wanted != tensor.shape[axis] and tensor.shape[axis] > 0:
+                tensor = tensor.index_select(axis, torch.arange(wanted) % tensor.shape[axis])
+        made.append(tensor)
+    return dict(spec.unflatten(made))
+
+
+def _padded(inputs: dict[str, Any]) -> dict[str, Any] | None:
+    mask = inputs.get("attention_mask")
+    if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
+        return None
+    rows, columns = mask.shape
+    if rows < 2 or columns < 5 or not bool((mask == 1).all()):
+        return None
+    mask = mask.clone()
+    mask[0, :2] = 0
+    mask[1, columns - 3 : columns - 1] = 0
+    mask[1, -1] = 0 if mask.shape == inputs.get("input_ids", mask).shape else 1
+    return {**inputs, "attention_mask": mask}
