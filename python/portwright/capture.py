@@ -138,7 +138,7 @@ def _stage(model: torch.nn.Module) -> Iterator[None]:
     """Eval mode, export flags, no autograd; all put back afterwards."""
     compiler = torch.compiler
     flags = (compiler._is_compiling_flag, compiler._is_exporting_flag)  # type: ignore[attr-defined]
-    jit_is_tracing = torch.jit.is_tracing
+    jit_is_tracing = torch.jit.is_tracing  # type: ignore[attr-defined]
     training = [module for module in model.modules() if module.training]
     if training:
         warnings.warn("the model is in training mode: it is exported in eval mode", stacklevel=4)
@@ -148,12 +148,12 @@ def _stage(model: torch.nn.Module) -> Iterator[None]:
         compiler._is_compiling_flag = True  # type: ignore[attr-defined]
         compiler._is_exporting_flag = True  # type: ignore[attr-defined]
         # Vision models ask it to take the branch that holds for every image size.
-        torch.jit.is_tracing = lambda: True
+        torch.jit.is_tracing = lambda: True  # type: ignore[attr-defined]
         with torch.no_grad():
             yield
     finally:
         compiler._is_compiling_flag, compiler._is_exporting_flag = flags  # type: ignore[attr-defined]
-        torch.jit.is_tracing = jit_is_tracing
+        torch.jit.is_tracing = jit_is_tracing  # type: ignore[attr-defined]
         for module in training:
             module.training = True
 
@@ -180,7 +180,7 @@ _SYM_NODE_METHODS = {
 
 @contextlib.contextmanager
 def _tracing(tracer: _core.Tracer) -> Iterator[None]:
-    node_class = torch._C._SymNode
+    node_class = torch._C._SymNode  # type: ignore[attr-defined]
     added = [name for name in _SYM_NODE_METHODS if not hasattr(node_class, name)]
     try:
         for name in added:
@@ -201,16 +201,20 @@ def _sym_node_method(name: str) -> Any:
 
 
 def _narrowing_notes(program: _core.Program) -> list[str]:
+    """One line per dim that the model fixed, by the condition that did it, or limited."""
+    items = _core.narrowings(program)
+    fixing = {item["origin"] for item in items if item["fixed"] is not None and item["equality"]}
     notes = []
-    for item in _core.narrowings(program):
+    for item in items:
         where = f" at {item['source']}" if item["source"] else ""
-        if item["fixed"] is not None:
+        if item["fixed"] is None:
+            if not item["equality"]:
+                notes.append(f"{item['origin']} is limited: the model needs {item['guard']}{where}")
+        elif item["equality"] or item["origin"] not in fixing:
             notes.append(
                 f"{item['origin']} is fixed at {item['fixed']}: the model needs "
                 f"{item['guard']}{where}"
             )
-        elif not item["equality"]:
-            notes.append(f"{item['origin']} is limited: the model needs {item['guard']}{where}")
     return list(dict.fromkeys(notes))
 
 

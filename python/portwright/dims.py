@@ -155,9 +155,7 @@ def _leaf_specs(
     return specs
 
 
-def _specs_of(
-    key: str, leaves: list[tuple[str, torch.Tensor]], spec: Any
-) -> list[dict[int, Any]]:
+def _specs_of(key: str, leaves: list[tuple[str, torch.Tensor]], spec: Any) -> list[dict[int, Any]]:
     if spec is None:
         return [{} for _ in leaves]
     if len(leaves) == 1 and _is_tensor_spec(spec, leaves[0][1]):
@@ -171,8 +169,7 @@ def _specs_of(
             f"tensors: {', '.join(name for name, _ in leaves)}"
         )
     return [
-        _tensor_spec(name, tensor, item)
-        for (name, tensor), item in zip(leaves, flat, strict=True)
+        _tensor_spec(name, tensor, item) for (name, tensor), item in zip(leaves, flat, strict=True)
     ]
 
 

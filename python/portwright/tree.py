@@ -11,7 +11,7 @@ import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -19,8 +19,8 @@ from portwright.errors import InvalidArgumentError
 
 Leaf = tuple[str, torch.Tensor]
 
-# Attribute names that leaf names replace: optimum, transformers.js and onnxruntime-genai read caches
-# as past_key_values.N.key and .value.
+# Attribute names that leaf names replace: optimum, transformers.js and onnxruntime-genai read
+# caches as past_key_values.N.key and .value.
 _CACHE_LEAF_NAMES = {"keys": "key", "values": "value"}
 
 
@@ -171,9 +171,11 @@ def _is_cache(obj: Any) -> bool:
 
 
 def _is_cache_layer(obj: Any) -> bool:
-    return "CacheLayerMixin" in _bases(obj) or type(obj).__name__.endswith(
-        ("CacheLayer", "AttentionLayer")
-    ) and hasattr(obj, "keys") and not isinstance(obj, torch.nn.Module)
+    return "CacheLayerMixin" in _bases(obj) or (
+        type(obj).__name__.endswith(("CacheLayer", "AttentionLayer"))
+        and hasattr(obj, "keys")
+        and not isinstance(obj, torch.nn.Module)
+    )
 
 
 def _rebuild(node: _Node, leaves: Iterator[torch.Tensor], built: dict[int, Any]) -> Any:
@@ -199,9 +201,11 @@ def _build_sequence(original: Any, children: list[tuple[Any, Any]]) -> Any:
 def _build_mapping(original: Any, children: list[tuple[Any, Any]]) -> Any:
     if type(original) is dict:
         return dict(children)
+    result: Any
     if dataclasses.is_dataclass(original):  # ModelOutput
         fields = {field.name for field in dataclasses.fields(original)}
-        result = type(original)(**{key: value for key, value in children if key in fields})
+        make = cast(Any, type(original))
+        result = make(**{key: value for key, value in children if key in fields})
     else:
         result = copy.copy(original)
     for key, value in children:

@@ -90,31 +90,28 @@ def compare(
 def variants(captured: CapturedProgram, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The sample inputs and others of different sizes, one per dynamic dim and a few combined.
 
-    Other sizes repeat or cut the samples' elements, so that ids stay ids and masks stay masks. Sizes
-    that the program says it refuses are left out: they are in its notes.
+    Other sizes repeat or cut the samples' elements, so that ids stay ids and masks stay masks.
+    Sizes that the program says it refuses are left out: they are in its notes.
     """
-    shapes = {item["name"]: item["shape"] for item in captured.program.user_inputs()}
+    shapes = {name: shape for name, _, shape in captured.program.user_inputs()}
     symbols = {s["name"]: s for s in captured.program.symbols() if s["replacement"] is None}
-    used = [n for n in symbols if any(n in _names(d) for dims in shapes.values() for d in dims)]
-    hints = {name: int(symbols[name]["hint"]) for name in used}
+    hints = {name: int(item["hint"]) for name, item in symbols.items()}
     found = {"sample": inputs}
 
-    def add(label: str, sizes: dict[str, int]) -> None:
+    def add(sizes: dict[str, int]) -> None:
         for name, size in sizes.items():
             high = symbols[name]["hi"]
             if size < symbols[name]["lo"] or (high is not None and size > high):
                 return
+        label = ", ".join(dict.fromkeys(f"{_label(symbols[n])} = {v}" for n, v in sizes.items()))
         found[label] = _resized(inputs, shapes, {**hints, **sizes})
 
-    for name in used:
-        for size in (hints[name] + 1, 2 * hints[name]):
-            add(f"{symbols[name]['origin']} = {size}", {name: size})
-    if len(used) > 1:
-        first, second = used[0], used[1]
-        add(
-            f"{symbols[first]['origin']} = 1, {symbols[second]['origin']} = {hints[second] + 3}",
-            {first: 1, second: hints[second] + 3},
-        )
+    groups = _groups(shapes, hints)
+    for group in groups:
+        for size in (hints[group[0]] + 1, 2 * hints[group[0]]):
+            add(dict.fromkeys(group, size))
+    if len(groups) > 1:
+        add({**dict.fromkeys(groups[0], 1), **dict.fromkeys(groups[1], hints[groups[1][0]] + 3)})
     padded = _padded(inputs)
     if padded is not None:
         found["padding left and right"] = padded
@@ -162,6 +159,29 @@ def verify(
 def _own(inputs: dict[str, Any]) -> dict[str, Any]:
     """A deep copy: models write to the caches they are given."""
     return copy.deepcopy(inputs)
+
+
+def _label(symbol: dict[str, Any]) -> str:
+    return str(symbol["origin"] or symbol["name"])
+
+
+def _groups(shapes: dict[str, list[Any]], hints: dict[str, int]) -> list[list[str]]:
+    """Symbols that vary together: first dims are the batch, others belong together by their size.
+
+    Two symbols of one tensor stay apart: an image's height varies without its width.
+    """
+    groups: dict[tuple[bool, int, int], list[str]] = {}
+    placed: set[str] = set()
+    for dims in shapes.values():
+        seen: dict[tuple[bool, int], int] = {}
+        for axis, dim in enumerate(dims):
+            for name in sorted(_names(dim) & set(hints)):
+                key = (axis == 0, hints[name])
+                turn = seen[key] = seen.get(key, -1) + 1
+                if name not in placed:
+                    placed.add(name)
+                    groups.setdefault((*key, turn), []).append(name)
+    return list(groups.values())
 
 
 def _names(dim: Any) -> set[str]:

@@ -30,8 +30,7 @@ std::string to_string(const SourceLine& source) {
 Error::Error(ErrorCode code, const std::string& message)
     : std::runtime_error(message), code_(code) {}
 
-Error::Error(ErrorCode code, const std::string& message, SourceLine source,
-             std::string module_path)
+Error::Error(ErrorCode code, const std::string& message, SourceLine source, std::string module_path)
     : std::runtime_error(with_place(message, source, module_path)),
       code_(code),
       source_(std::move(source)),

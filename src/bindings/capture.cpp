@@ -56,7 +56,8 @@ SymbolId add_symbol(Tracer& tracer, const std::string& name, int64_t lo, std::op
   return *tracer.symbols().add_symbol(std::move(info)).symbol();
 }
 
-// dims: per dimension None (as in the sample), or (symbol, factor, offset): factor * symbol + offset.
+// dims: per dimension None (as in the sample), or (symbol, factor, offset): factor * symbol +
+// offset.
 using DimSpec = std::optional<std::tuple<SymbolId, int64_t, int64_t>>;
 
 at::Tensor add_input(Tracer& tracer, const std::string& name, const at::Tensor& sample,
@@ -122,7 +123,8 @@ py::list narrowings(const Program& program) {
 }
 
 void bind_tracer(py::module_& m) {
-  py::class_<OpCatalog>(m, "OpCatalog", "Facts about the dispatcher's operators.").def(py::init<>());
+  py::class_<OpCatalog>(m, "OpCatalog", "Facts about the dispatcher's operators.")
+      .def(py::init<>());
   py::class_<Tracer>(m, "Tracer", "Records the operator calls of this thread as a Program.")
       .def(py::init<OpCatalog&>(), py::keep_alive<1, 2>())
       .def("set_weights",
@@ -133,10 +135,8 @@ void bind_tracer(py::module_& m) {
       .def("add_symbol", &add_symbol, py::arg("name"), py::arg("lo"), py::arg("hi"),
            py::arg("hint"), py::arg("origin"), py::arg("from_user"))
       .def("add_input", &add_input)
-      .def("name_module",
-           [](Tracer& tracer, const py::handle& module, const std::string& path) {
-             tracer.name_module(module.ptr(), path);
-           })
+      .def("name_module", [](Tracer& tracer, const py::handle& module,
+                             const std::string& path) { tracer.name_module(module.ptr(), path); })
       .def("set_library_roots",
            [](Tracer& tracer, std::vector<std::string> roots) {
              tracer.frames().set_library_roots(std::move(roots));
@@ -160,16 +160,15 @@ void bind_tracer(py::module_& m) {
 
 void bind_capture(py::module_& m) {
   bind_tracer(m);
-  m.def("sym_trunc", [](const c10::SymNode& node) {
-    return own_node(node).round_value(Rounding::kTrunc);
-  });
-  m.def("sym_round", [](const c10::SymNode& node, const py::object&) {
-    return round_half_even(node);
-  }, py::arg("node"), py::arg("digits") = py::none());
+  m.def("sym_trunc",
+        [](const c10::SymNode& node) { return own_node(node).round_value(Rounding::kTrunc); });
+  m.def(
+      "sym_round",
+      [](const c10::SymNode& node, const py::object&) { return round_half_even(node); },
+      py::arg("node"), py::arg("digits") = py::none());
   m.def("sym_str", [](const c10::SymNode& node) { return own_node(node).str(); });
-  m.def("sym_sqrt", [](const c10::SymNode& node) {
-    return own_node(node).unary_real(RealOp::kSqrt);
-  });
+  m.def("sym_sqrt",
+        [](const c10::SymNode& node) { return own_node(node).unary_real(RealOp::kSqrt); });
   py::class_<Interpreter>(m, "Interpreter", "Runs a Program through PyTorch's dispatcher.")
       .def(py::init([](const std::shared_ptr<Program>& program) {
         return std::make_unique<Interpreter>(program);

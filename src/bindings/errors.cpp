@@ -11,10 +11,16 @@ namespace {
 namespace py = pybind11;
 
 // Indexed by ErrorCode; the classes live in python/portwright/errors.py.
-constexpr std::array<const char*, 10> kClassNames = {
-    "InvalidArgumentError", "UnsupportedError",   "MissingLoweringError", "DataDependentError",
-    "GuardViolatedError",   "SymbolOverflowError", "FileError",           "CorruptFileError",
-    "IrParseError",         "InternalError"};
+constexpr std::array<const char*, 10> kClassNames = {"InvalidArgumentError",
+                                                     "UnsupportedError",
+                                                     "MissingLoweringError",
+                                                     "DataDependentError",
+                                                     "GuardViolatedError",
+                                                     "SymbolOverflowError",
+                                                     "FileError",
+                                                     "CorruptFileError",
+                                                     "IrParseError",
+                                                     "InternalError"};
 
 }  // namespace
 

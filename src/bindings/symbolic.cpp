@@ -24,7 +24,8 @@ struct PyReal {
   Real real;
 };
 
-std::vector<int64_t> values_of(const SymbolTable& table, const std::map<std::string, int64_t>& given) {
+std::vector<int64_t> values_of(const SymbolTable& table,
+                               const std::map<std::string, int64_t>& given) {
   std::vector<int64_t> values(table.hints().begin(), table.hints().end());
   for (const auto& [name, value] : given) {
     const auto id = table.find(name);
@@ -102,9 +103,8 @@ void bind_real(py::module_& m) {
       return PyExpr{a.table, round_to_int(a.real, rounding, a.table.get())};
     });
   }
-  cls.def("sqrt", [](const PyReal& a) {
-       return PyReal{a.table, Real::unary(RealOp::kSqrt, a.real)};
-     })
+  cls.def("sqrt",
+          [](const PyReal& a) { return PyReal{a.table, Real::unary(RealOp::kSqrt, a.real)}; })
       .def("__str__", [](const PyReal& a) { return to_string(a.real); })
       .def("__eq__", [](const PyReal& a, const PyReal& b) { return a.real == b.real; })
       .def("evaluate", [](const PyReal& a, const std::map<std::string, int64_t>& values) {
@@ -124,10 +124,8 @@ void bind_table(py::module_& m) {
              info.hint = hint;
              return PyExpr{table, table->add_symbol(std::move(info))};
            })
-      .def("parse",
-           [](const TablePtr& table, const std::string& text) {
-             return PyExpr{table, parse_expr(text, *table)};
-           })
+      .def("parse", [](const TablePtr& table,
+                       const std::string& text) { return PyExpr{table, parse_expr(text, *table)}; })
       .def("parse_real",
            [](const TablePtr& table, const std::string& text) {
              return PyReal{table, parse_real(text, *table)};
@@ -141,11 +139,12 @@ void bind_table(py::module_& m) {
               const std::map<std::string, int64_t>& values) {
              return parse_predicate(text, *table).evaluate(values_of(*table, values));
            })
-      .def("decide",
-           [](const TablePtr& table, const std::string& text, bool assume_sizes) {
-             return table->decide(parse_predicate(text, *table), assume_sizes);
-           },
-           py::arg("predicate"), py::arg("assume_sizes") = false)
+      .def(
+          "decide",
+          [](const TablePtr& table, const std::string& text, bool assume_sizes) {
+            return table->decide(parse_predicate(text, *table), assume_sizes);
+          },
+          py::arg("predicate"), py::arg("assume_sizes") = false)
       .def("guard",
            [](const TablePtr& table, const std::string& text) {
              return table->guard(parse_predicate(text, *table), GuardKind::kDecision, {}, "");
@@ -159,10 +158,8 @@ void bind_table(py::module_& m) {
              const Interval range = table->range(expr.expr);
              return std::pair(range.lo, range.hi);
            })
-      .def("resolve",
-           [](const TablePtr& table, const PyExpr& expr) {
-             return PyExpr{table, table->resolve(expr.expr)};
-           })
+      .def("resolve", [](const TablePtr& table,
+                         const PyExpr& expr) { return PyExpr{table, table->resolve(expr.expr)}; })
       .def("guards", [](const TablePtr& table) {
         std::vector<std::string> texts;
         for (const Guard& guard : table->guards()) texts.push_back(to_string(guard.predicate));

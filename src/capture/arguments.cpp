@@ -176,7 +176,9 @@ Argument to_argument(Tracer& tracer, const c10::IValue& value, OperandKind kind)
       return list;
     }
     case OperandKind::kIntList: return int_list(value);
-    case OperandKind::kInt: case OperandKind::kFloat: case OperandKind::kBool:
+    case OperandKind::kInt:
+    case OperandKind::kFloat:
+    case OperandKind::kBool:
     case OperandKind::kScalar: return number_argument(value);
     case OperandKind::kFloatList: return value.toDoubleVector();
     case OperandKind::kBoolList: {

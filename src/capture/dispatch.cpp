@@ -217,8 +217,7 @@ std::vector<Argument> Tracer::take_arguments(const OpInfo& op, torch::jit::Stack
 
 void Tracer::run_for_real(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
   const size_t count = op.operands.size();
-  const std::vector<c10::IValue> operands(stack->end() - static_cast<int64_t>(count),
-                                          stack->end());
+  const std::vector<c10::IValue> operands(stack->end() - static_cast<int64_t>(count), stack->end());
   {
     c10::impl::ExcludeDispatchKeyGuard exclude(kTracerKey);
     op.handle.redispatchBoxed(

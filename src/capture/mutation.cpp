@@ -1,7 +1,7 @@
 // Writes made functional: every traced tensor is a chain of views over a base, and a base has one
 // current value. A write computes the viewed elements anew and carries them back along the chain
-// (slice -> slice_scatter, select -> select_scatter, transpose -> transpose, ...); reading a view of
-// a base that was written replays its chain.
+// (slice -> slice_scatter, select -> select_scatter, transpose -> transpose, ...); reading a view
+// of a base that was written replays its chain.
 #include <unordered_map>
 
 #include "capture/provenance.h"
@@ -244,8 +244,8 @@ void Tracer::call_in_place(const OpInfo& op, torch::jit::Stack* stack) {
   if (op.name == "aten.copy_.default" || op.name == "aten.fill_.Tensor") {
     result = std::holds_alternative<ValueRef>(arguments[1])
                  ? std::get<ValueRef>(arguments[1]).id
-                 : record_one("aten.full_like.default", {arguments[0], arguments[1], None{}, None{},
-                                                         None{}, None{}, None{}});
+                 : record_one("aten.full_like.default",
+                              {arguments[0], arguments[1], None{}, None{}, None{}, None{}, None{}});
   } else if (op.name == "aten.fill_.Scalar" || op.name == "aten.zero_.default") {
     const Argument fill = op.name == "aten.zero_.default" ? Argument(Expr(0)) : arguments[1];
     result = record_one("aten.full_like.default",
@@ -334,8 +334,8 @@ void Tracer::note_real_results(const OpInfo& op, const torch::jit::Stack& stack,
       arguments[i] = to_argument(*this, operands[i], op.operands[i].kind);
     }
     kept_alive_.push_back(tensor);
-    real_views_[tensor.unsafeGetTensorImpl()] = {operands[0].toTensor(), &op,
-                                                 std::move(arguments), index};
+    real_views_[tensor.unsafeGetTensorImpl()] = {operands[0].toTensor(), &op, std::move(arguments),
+                                                 index};
   };
   for (size_t i = stack.size() - results; i < stack.size(); ++i) {
     const c10::IValue& value = stack[i];

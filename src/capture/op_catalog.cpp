@@ -14,19 +14,55 @@ using c10::TypeKind;
 // or data in a way that would bake them in.
 const std::unordered_set<std::string_view>& kept_composites() {
   static const std::unordered_set<std::string_view> kKept = {
-      "aten::linear", "aten::matmul", "aten::layer_norm", "aten::rms_norm", "aten::group_norm",
-      "aten::batch_norm", "aten::instance_norm", "aten::scaled_dot_product_attention",
-      "aten::softmax", "aten::log_softmax", "aten::reshape", "aten::flatten", "aten::unflatten",
-      "aten::einsum", "aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::conv_transpose1d",
-      "aten::conv_transpose2d", "aten::conv_transpose3d", "aten::chunk", "aten::pad",
-      "aten::one_hot", "aten::lstm", "aten::gru", "aten::repeat_interleave", "aten::tensor_split",
-      "aten::avg_pool1d", "aten::adaptive_avg_pool1d", "aten::adaptive_avg_pool2d",
-      "aten::max_pool1d", "aten::max_pool2d", "aten::max_pool3d", "aten::upsample_nearest1d",
-      "aten::upsample_nearest2d", "aten::upsample_linear1d", "aten::upsample_bilinear2d",
-      "aten::upsample_bicubic2d", "aten::upsample_trilinear3d", "aten::_upsample_bilinear2d_aa",
-      "aten::_upsample_bicubic2d_aa", "aten::linspace", "aten::cumulative_trapezoid",
-      "aten::cosine_similarity", "aten::pixel_shuffle", "aten::pixel_unshuffle", "aten::dropout",
-      "aten::narrow", "aten::tile",
+      "aten::linear",
+      "aten::matmul",
+      "aten::layer_norm",
+      "aten::rms_norm",
+      "aten::group_norm",
+      "aten::batch_norm",
+      "aten::instance_norm",
+      "aten::scaled_dot_product_attention",
+      "aten::softmax",
+      "aten::log_softmax",
+      "aten::reshape",
+      "aten::flatten",
+      "aten::unflatten",
+      "aten::einsum",
+      "aten::conv1d",
+      "aten::conv2d",
+      "aten::conv3d",
+      "aten::conv_transpose1d",
+      "aten::conv_transpose2d",
+      "aten::conv_transpose3d",
+      "aten::chunk",
+      "aten::pad",
+      "aten::one_hot",
+      "aten::lstm",
+      "aten::gru",
+      "aten::repeat_interleave",
+      "aten::tensor_split",
+      "aten::avg_pool1d",
+      "aten::adaptive_avg_pool1d",
+      "aten::adaptive_avg_pool2d",
+      "aten::max_pool1d",
+      "aten::max_pool2d",
+      "aten::max_pool3d",
+      "aten::upsample_nearest1d",
+      "aten::upsample_nearest2d",
+      "aten::upsample_linear1d",
+      "aten::upsample_bilinear2d",
+      "aten::upsample_bicubic2d",
+      "aten::upsample_trilinear3d",
+      "aten::_upsample_bilinear2d_aa",
+      "aten::_upsample_bicubic2d_aa",
+      "aten::linspace",
+      "aten::cumulative_trapezoid",
+      "aten::cosine_similarity",
+      "aten::pixel_shuffle",
+      "aten::pixel_unshuffle",
+      "aten::dropout",
+      "aten::narrow",
+      "aten::tile",
   };
   return kKept;
 }
@@ -38,10 +74,18 @@ const std::unordered_set<std::string_view>& aliasing_ops() {
 }
 
 const std::unordered_set<std::string_view>& data_dependent_ops() {
-  static const std::unordered_set<std::string_view> kDataDependent = {
-      "aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::nonzero_numpy",
-      "aten::equal", "aten::is_nonzero", "aten::allclose", "aten::unique_dim", "aten::_unique2",
-      "aten::unique_consecutive", "aten::masked_select", "aten::bincount"};
+  static const std::unordered_set<std::string_view> kDataDependent = {"aten::_local_scalar_dense",
+                                                                      "aten::item",
+                                                                      "aten::nonzero",
+                                                                      "aten::nonzero_numpy",
+                                                                      "aten::equal",
+                                                                      "aten::is_nonzero",
+                                                                      "aten::allclose",
+                                                                      "aten::unique_dim",
+                                                                      "aten::_unique2",
+                                                                      "aten::unique_consecutive",
+                                                                      "aten::masked_select",
+                                                                      "aten::bincount"};
   return kDataDependent;
 }
 
@@ -56,9 +100,12 @@ OperandKind operand_kind(const c10::TypePtr& given) {
   if (auto optional = type->cast<c10::OptionalType>()) type = optional->getElementType();
   switch (type->kind()) {
     case TypeKind::TensorType: return OperandKind::kTensor;
-    case TypeKind::IntType: case TypeKind::SymIntType: return OperandKind::kInt;
-    case TypeKind::FloatType: case TypeKind::SymFloatType: return OperandKind::kFloat;
-    case TypeKind::BoolType: case TypeKind::SymBoolType: return OperandKind::kBool;
+    case TypeKind::IntType:
+    case TypeKind::SymIntType: return OperandKind::kInt;
+    case TypeKind::FloatType:
+    case TypeKind::SymFloatType: return OperandKind::kFloat;
+    case TypeKind::BoolType:
+    case TypeKind::SymBoolType: return OperandKind::kBool;
     case TypeKind::NumberType: return OperandKind::kScalar;
     case TypeKind::StringType: return OperandKind::kString;
     case TypeKind::ScalarTypeType: return OperandKind::kDType;
@@ -74,7 +121,8 @@ OperandKind operand_kind(const c10::TypePtr& given) {
   switch (element->kind()) {
     case TypeKind::TensorType: return OperandKind::kTensorList;
     case TypeKind::OptionalType: return OperandKind::kOptionalTensorList;
-    case TypeKind::IntType: case TypeKind::SymIntType: return OperandKind::kIntList;
+    case TypeKind::IntType:
+    case TypeKind::SymIntType: return OperandKind::kIntList;
     case TypeKind::FloatType: return OperandKind::kFloatList;
     case TypeKind::BoolType: return OperandKind::kBoolList;
     case TypeKind::StringType: return OperandKind::kStringList;
@@ -109,8 +157,7 @@ OpKind classify(const c10::OperatorHandle& op) {
   for (const c10::Argument& argument : schema.arguments()) {
     if (argument.is_out()) return OpKind::kOut;
   }
-  const bool composite =
-      op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd);
+  const bool composite = op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd);
   if (composite && !kept_composites().contains(name)) return OpKind::kDecompose;
   if (!schema.arguments().empty() && writes(schema.arguments()[0])) return OpKind::kInPlace;
   return returns_view(schema) ? OpKind::kView : OpKind::kRecord;

@@ -31,8 +31,24 @@ enum class OpKind : uint8_t {
 
 // What an IValue of a schema position becomes in the IR.
 enum class OperandKind : uint8_t {
-  kTensor, kTensorList, kOptionalTensorList, kInt, kIntList, kFloat, kFloatList, kBool, kBoolList,
-  kScalar, kString, kStringList, kDType, kDevice, kLayout, kMemoryFormat, kGenerator, kOther,
+  kTensor,
+  kTensorList,
+  kOptionalTensorList,
+  kInt,
+  kIntList,
+  kFloat,
+  kFloatList,
+  kBool,
+  kBoolList,
+  kScalar,
+  kString,
+  kStringList,
+  kDType,
+  kDevice,
+  kLayout,
+  kMemoryFormat,
+  kGenerator,
+  kOther,
 };
 
 struct OperandInfo {
@@ -62,7 +78,7 @@ struct OpInfo {
   std::vector<OperandInfo> operands;
   std::vector<bool> returns_list;  // per return: Tensor[] or Tensor
   ShapeRule rule = nullptr;
-  bool random = false;  // never folded
+  bool random = false;               // never folded
   bool copies_when_strided = false;  // reshape: a view only where the layout allows
 };
 

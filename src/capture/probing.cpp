@@ -114,8 +114,8 @@ class Candidates {
           const Expr form = Expr(wanted[0] / base) * exprs_[i] * exprs_[j];
           if (meets(form, wanted)) return form;
         }
-        for (const Expr& form : {exprs_[i] + exprs_[j], exprs_[i] - exprs_[j],
-                                 exprs_[j] - exprs_[i]}) {
+        for (const Expr& form :
+             {exprs_[i] + exprs_[j], exprs_[i] - exprs_[j], exprs_[j] - exprs_[i]}) {
           if (meets(form, wanted)) return form;
           const Expr shifted = form + Expr(wanted[0] - evaluate(form, probes_[0]));
           if (meets(shifted, wanted)) return shifted;
@@ -173,18 +173,15 @@ at::Tensor meta_tensor(const TensorType& type, std::span<const int64_t> values) 
 }
 
 // The results of the Meta kernel at one assignment.
-torch::jit::Stack run_meta(Tracer& tracer, const OpInfo& op,
-                           const std::vector<Argument>& arguments,
+torch::jit::Stack run_meta(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments,
                            std::span<const int64_t> values) {
-  auto tensor = [&](ValueId id) {
-    return meta_tensor(tracer.type(id), values);
-  };
+  c10::impl::ExcludeDispatchKeyGuard exclude(kTracerKey);  // before the operands are made
+  auto tensor = [&](ValueId id) { return meta_tensor(tracer.type(id), values); };
   torch::jit::Stack stack;
   for (size_t i = 0; i < arguments.size(); ++i) {
     stack.push_back(to_ivalue(arguments[i], op.operands[i], values, tensor));
     if (op.operands[i].kind == OperandKind::kDevice) stack.back() = c10::Device(c10::kMeta);
   }
-  c10::impl::ExcludeDispatchKeyGuard exclude(kTracerKey);
   op.handle.callBoxed(stack);
   return stack;
 }
@@ -213,8 +210,8 @@ TensorType fit_tensor(const OpInfo& op, const Candidates& candidates,
   for (int64_t dim = 0; dim < seen[0].dim(); ++dim) {
     type.shape.push_back(fit([dim](const at::Tensor& t) { return t.size(dim); }, "size", dim));
   }
-  const bool contiguous = std::all_of(seen.begin(), seen.end(),
-                                      [](const at::Tensor& t) { return t.is_contiguous(); });
+  const bool contiguous =
+      std::all_of(seen.begin(), seen.end(), [](const at::Tensor& t) { return t.is_contiguous(); });
   if (contiguous) return type;
   type.strides.emplace();
   for (int64_t dim = 0; dim < seen[0].dim(); ++dim) {

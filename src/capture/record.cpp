@@ -120,8 +120,8 @@ ValueId Tracer::record_one(const std::string& op, std::vector<Argument> argument
 
 void Tracer::require_equal(const Expr& a, const Expr& b) {
   if (a == b) return;
-  const Predicate equal = Predicate::compare(symbols().resolve(a), Relation::kEq,
-                                             symbols().resolve(b));
+  const Predicate equal =
+      Predicate::compare(symbols().resolve(a), Relation::kEq, symbols().resolve(b));
   const auto truth = symbols().decide(equal);
   if (truth == true) return;
   const Place place = current_place();

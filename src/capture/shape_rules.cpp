@@ -111,8 +111,11 @@ Rule matmul(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
 
 Rule attention(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   const TensorType* query = tensor_type(tracer, arguments[0]);
+  const TensorType* key = tensor_type(tracer, arguments[1]);
   const TensorType* value = tensor_type(tracer, arguments[2]);
-  if (query == nullptr || value == nullptr) return std::nullopt;
+  if (query == nullptr || key == nullptr || value == nullptr) return std::nullopt;
+  tracer.require_equal(query->shape.back(), key->shape.back());
+  tracer.require_equal(key->shape[key->rank() - 2], value->shape[value->rank() - 2]);
   const Shape value_shape = value->shape;
   Shape shape = query->shape;
   const DType dtype = query->dtype;
@@ -147,8 +150,7 @@ Rule flatten(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   const size_t end = wrap_dim(*end_dim, type->rank());
   Shape shape(type->shape.begin(), type->shape.begin() + static_cast<int64_t>(start));
   shape.push_back(product(std::span(type->shape).subspan(start, end - start + 1)));
-  shape.insert(shape.end(), type->shape.begin() + static_cast<int64_t>(end) + 1,
-               type->shape.end());
+  shape.insert(shape.end(), type->shape.begin() + static_cast<int64_t>(end) + 1, type->shape.end());
   TensorType result{type->dtype, std::move(shape), {}};
   result.strides = view_strides(*type, result.shape);
   return one(std::move(result));
@@ -204,9 +206,8 @@ Rule unsqueeze(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   TensorType result = *type;
   result.shape.insert(result.shape.begin() + at, Expr(1));
   if (result.strides) {
-    const Expr step = at < static_cast<int64_t>(type->rank())
-                          ? type->shape[at] * (*type->strides)[at]
-                          : Expr(1);
+    const Expr step =
+        at < static_cast<int64_t>(type->rank()) ? type->shape[at] * (*type->strides)[at] : Expr(1);
     result.strides->insert(result.strides->begin() + at, step);
   }
   return one(std::move(result));
@@ -427,11 +428,15 @@ DType factory_dtype(const Argument& dtype, DType fallback) {
 
 DType number_dtype(const Argument& number) {
   if (std::holds_alternative<bool>(number)) return DType::kBool;
-  return std::holds_alternative<Expr>(number) ? DType::kInt64 : to_dtype(at::typeMetaToScalarType(at::get_default_dtype()));
+  return std::holds_alternative<Expr>(number)
+             ? DType::kInt64
+             : to_dtype(at::typeMetaToScalarType(at::get_default_dtype()));
 }
 
 Rule arange(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
-  const size_t numbers = op.name == "aten.arange.default" ? 1 : op.name == "aten.arange.start" ? 2 : 3;
+  const size_t numbers = op.name == "aten.arange.default" ? 1
+                         : op.name == "aten.arange.start" ? 2
+                                                          : 3;
   std::vector<Expr> bounds;
   for (size_t i = 0; i < numbers; ++i) {
     const auto* expr = std::get_if<Expr>(&arguments[i]);
@@ -567,6 +572,16 @@ Rule plain_matmul(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(a->dtype, std::move(shape));
 }
 
+// With the output's size given; from scale factors it is probed.
+Rule upsample(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto* size = std::get_if<IntList>(&arguments[1]);
+  if (type == nullptr || size == nullptr || size->size() + 2 != type->rank()) return std::nullopt;
+  Shape shape(type->shape.begin(), type->shape.begin() + 2);
+  shape.insert(shape.end(), size->begin(), size->end());
+  return one(type->dtype, std::move(shape));
+}
+
 struct RuleFamily {
   ShapeRule rule;
   std::vector<std::string_view> ops;  // without overload: all of them
@@ -575,20 +590,45 @@ struct RuleFamily {
 const std::vector<RuleFamily>& families() {
   static const std::vector<RuleFamily> kFamilies = {
       {elementwise,
-       {"add", "sub", "mul", "rsub", "div", "floor_divide", "remainder", "fmod", "pow", "maximum",
-        "minimum", "fmax", "fmin", "atan2", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
-        "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor",
-        "bitwise_not", "neg", "abs", "relu", "relu6", "silu", "gelu", "sigmoid", "tanh", "exp",
-        "expm1", "log", "log1p", "log2", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan", "erf",
-        "erfc", "sign", "floor", "ceil", "round", "trunc", "clamp", "clamp_min", "clamp_max",
-        "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu", "softplus", "mish", "isnan",
-        "isinf", "masked_fill", "square", "lerp", "addcmul", "addcdiv", "threshold", "log_sigmoid",
-        "nan_to_num", "logaddexp", "dropout", "__and__", "__or__"}},
+       {"add",         "sub",        "mul",         "rsub",        "div",         "floor_divide",
+        "remainder",   "fmod",       "pow",         "maximum",     "minimum",     "fmax",
+        "fmin",        "atan2",      "eq",          "ne",          "lt",          "le",
+        "gt",          "ge",         "logical_and", "logical_or",  "logical_xor", "logical_not",
+        "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "neg",         "abs",
+        "relu",        "relu6",      "silu",        "gelu",        "sigmoid",     "tanh",
+        "exp",         "expm1",      "log",         "log1p",       "log2",        "sqrt",
+        "rsqrt",       "reciprocal", "sin",         "cos",         "tan",         "erf",
+        "erfc",        "sign",       "floor",       "ceil",        "round",       "trunc",
+        "clamp",       "clamp_min",  "clamp_max",   "hardtanh",    "hardswish",   "hardsigmoid",
+        "leaky_relu",  "elu",        "softplus",    "mish",        "isnan",       "isinf",
+        "masked_fill", "square",     "lerp",        "addcmul",     "addcdiv",     "threshold",
+        "log_sigmoid", "nan_to_num", "logaddexp",   "dropout",     "__and__",     "__or__"}},
       {like_first,
-       {"triu", "tril", "softmax", "_softmax", "log_softmax", "_log_softmax", "cumsum", "cumprod",
-        "layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm", "scatter",
-        "scatter_add", "index_put", "slice_scatter", "select_scatter", "diagonal_scatter",
-        "index_fill", "index_copy", "index_add", "flip", "roll", "fill"}},
+       {"triu",
+        "tril",
+        "softmax",
+        "_softmax",
+        "log_softmax",
+        "_log_softmax",
+        "cumsum",
+        "cumprod",
+        "layer_norm",
+        "rms_norm",
+        "group_norm",
+        "batch_norm",
+        "instance_norm",
+        "scatter",
+        "scatter_add",
+        "index_put",
+        "slice_scatter",
+        "select_scatter",
+        "diagonal_scatter",
+        "index_fill",
+        "index_copy",
+        "index_add",
+        "flip",
+        "roll",
+        "fill"}},
       {copy, {"clone", "_to_copy", "ones_like", "zeros_like", "full_like", "empty_like"}},
       {linear, {"linear"}},
       {matmul, {"matmul"}},
@@ -616,6 +656,11 @@ const std::vector<RuleFamily>& families() {
       {pad, {"pad", "constant_pad_nd"}},
       {index, {"index"}},
       {gather, {"gather"}},
+      {upsample,
+       {"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d",
+        "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
+        "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "_upsample_nearest_exact1d",
+        "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"}},
   };
   return kFamilies;
 }

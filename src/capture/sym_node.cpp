@@ -97,23 +97,23 @@ c10::SymNode TracedSymNode::mul(const c10::SymNode& other) {
 }
 
 c10::SymNode TracedSymNode::floordiv(const c10::SymNode& other) {
-  return arithmetic(other, [](const Expr& a, const Expr& b) { return floor_div(a, b); },
-                    RealOp::kFloorDiv);
+  return arithmetic(
+      other, [](const Expr& a, const Expr& b) { return floor_div(a, b); }, RealOp::kFloorDiv);
 }
 
 c10::SymNode TracedSymNode::mod(const c10::SymNode& other) {
-  return arithmetic(other, [](const Expr& a, const Expr& b) { return portwright::mod(a, b); },
-                    RealOp::kMod);
+  return arithmetic(
+      other, [](const Expr& a, const Expr& b) { return portwright::mod(a, b); }, RealOp::kMod);
 }
 
 c10::SymNode TracedSymNode::sym_min(const c10::SymNode& other) {
-  return arithmetic(other, [](const Expr& a, const Expr& b) { return portwright::min(a, b); },
-                    RealOp::kMin);
+  return arithmetic(
+      other, [](const Expr& a, const Expr& b) { return portwright::min(a, b); }, RealOp::kMin);
 }
 
 c10::SymNode TracedSymNode::sym_max(const c10::SymNode& other) {
-  return arithmetic(other, [](const Expr& a, const Expr& b) { return portwright::max(a, b); },
-                    RealOp::kMax);
+  return arithmetic(
+      other, [](const Expr& a, const Expr& b) { return portwright::max(a, b); }, RealOp::kMax);
 }
 
 c10::SymNode TracedSymNode::truediv(const c10::SymNode& other) {

@@ -49,8 +49,9 @@ at::Tensor weight_tensor(const Weight& weight) {
   const std::byte* bytes = weight.source->bytes().data() +
                            weight.storage_offset * static_cast<int64_t>(element_size(weight.dtype));
   auto keep = weight.source;
-  return at::from_blob(const_cast<std::byte*>(bytes), weight.shape, weight.strides,
-                       [keep](void*) {}, at::TensorOptions().dtype(to_scalar_type(weight.dtype)));
+  return at::from_blob(
+      const_cast<std::byte*>(bytes), weight.shape, weight.strides, [keep](void*) {},
+      at::TensorOptions().dtype(to_scalar_type(weight.dtype)));
 }
 
 std::string storage_identity(const at::Tensor& tensor) {

@@ -1,5 +1,6 @@
 // The tensor that model code sees while it is traced: dtype, symbolic sizes and strides, a value of
-// the graph, and no storage. Reads as an ordinary CPU tensor; a kernel that asks for its data throws.
+// the graph, and no storage. Reads as an ordinary CPU tensor; a kernel that asks for its data
+// throws.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -151,12 +151,33 @@ uint32_t Tracer::source_index(const SourceLine& source) {
   return entry->second;
 }
 
+// States every size by the symbols that are left after all that was learnt.
+void Tracer::apply_equalities() {
+  if (!symbols().has_replacements()) return;
+  Graph& graph = program_->graph;
+  for (Value& value : graph.values) {
+    for (Expr& size : value.type.shape) size = symbols().resolve(size);
+    if (!value.type.strides) continue;
+    for (Expr& stride : *value.type.strides) stride = symbols().resolve(stride);
+  }
+  for (Node& node : graph.nodes) {
+    for (Argument& argument : node.arguments) argument = resolved(argument, symbols());
+  }
+}
+
 std::shared_ptr<Program> Tracer::finish(
     const std::vector<std::pair<std::string, at::Tensor>>& outputs) {
-  Graph& graph = program_->graph;
+  add_outputs(outputs);
+  add_inputs();
+  apply_equalities();
+  return program_;
+}
+
+// What was written in place is an output too, before the user's own: torch.export's order.
+void Tracer::add_outputs(const std::vector<std::pair<std::string, at::Tensor>>& outputs) {
   auto emit = [&](OutputKind kind, const std::string& target, const at::Tensor& tensor) {
     auto* traced = TracedTensorImpl::of(tensor);
-    graph.outputs.push_back(traced ? current_value(*traced) : constant_value(tensor));
+    program_->graph.outputs.push_back(traced ? current_value(*traced) : constant_value(tensor));
     program_->outputs.push_back({kind, target});
   };
   auto written = [](const at::Tensor& tensor) {
@@ -171,12 +192,16 @@ std::shared_ptr<Program> Tracer::finish(
     if (written(input.traced)) emit(OutputKind::kUserInputMutation, input.name, input.traced);
   }
   for (const auto& [name, tensor] : outputs) {
-    auto stand_in = tensor.defined() ? stand_ins_.find(tensor.unsafeGetTensorImpl())
-                                     : stand_ins_.end();
+    auto stand_in =
+        tensor.defined() ? stand_ins_.find(tensor.unsafeGetTensorImpl()) : stand_ins_.end();
     emit(OutputKind::kUserOutput, name,
          stand_in != stand_ins_.end() && written(stand_in->second) ? stand_in->second : tensor);
   }
+}
 
+// Parameters, buffers, lifted constants, then the user's: torch.export's order.
+void Tracer::add_inputs() {
+  Graph& graph = program_->graph;
   std::vector<std::pair<size_t, ValueId>> named;
   std::vector<ValueId> lifted;
   for (const auto& [value, tensor] : constants_) {
@@ -189,8 +214,7 @@ std::shared_ptr<Program> Tracer::finish(
   }
   std::sort(named.begin(), named.end());
   std::sort(lifted.begin(), lifted.end());
-  auto add_input_spec = [&](InputKind kind, const std::string& target, bool persistent,
-                            ValueId value) {
+  auto add_weight = [&](InputKind kind, const std::string& target, bool persistent, ValueId value) {
     graph.inputs.push_back(value);
     graph.values[value].name = target;
     program_->inputs.push_back({kind, target, persistent, torch_weight(constants_.at(value))});
@@ -198,24 +222,16 @@ std::shared_ptr<Program> Tracer::finish(
   for (InputKind kind : {InputKind::kParameter, InputKind::kBuffer}) {
     for (const auto& [index, value] : named) {
       const NamedWeight& weight = weights_[index];
-      if (weight.kind == kind) add_input_spec(kind, weight.target, weight.persistent, value);
+      if (weight.kind == kind) add_weight(kind, weight.target, weight.persistent, value);
     }
   }
   for (size_t i = 0; i < lifted.size(); ++i) {
-    add_input_spec(InputKind::kConstantTensor, "lifted_tensor_" + std::to_string(i), false,
-                   lifted[i]);
+    add_weight(InputKind::kConstantTensor, "lifted_tensor_" + std::to_string(i), false, lifted[i]);
   }
   for (const UserInput& input : user_inputs_) {
     graph.inputs.push_back(input.value);
     program_->inputs.push_back({InputKind::kUserInput, input.name, true, std::nullopt});
   }
-  if (symbols().has_replacements()) {
-    for (ValueId id = 0; id < graph.values.size(); ++id) type(id);
-    for (Node& node : graph.nodes) {
-      for (Argument& argument : node.arguments) argument = resolved(argument, symbols());
-    }
-  }
-  return program_;
 }
 
 }  // namespace portwright

@@ -1,8 +1,9 @@
-// The dispatcher tracer: while it is active on a thread, every operator call of that thread comes to
-// it, composite ones included, and the calls that touch traced tensors become nodes of a Program.
+// The dispatcher tracer: while it is active on a thread, every operator call of that thread comes
+// to it, composite ones included, and the calls that touch traced tensors become nodes of a
+// Program.
 //
-// How it works: a boxed fallback on DispatchKey::TESTING_ONLY_GenericMode (dispatch.cpp), which sits
-// above autograd, is switched on in thread-local state. Operators of the keep set and all
+// How it works: a boxed fallback on DispatchKey::TESTING_ONLY_GenericMode (dispatch.cpp), which
+// sits above autograd, is switched on in thread-local state. Operators of the keep set and all
 // non-composite ones are recorded; other composites run their C++ implementation, whose parts come
 // back. Calls on constants alone run for real. Writes are made functional: see mutation.cpp.
 #pragma once
@@ -106,6 +107,10 @@ class Tracer {
   DType probe_dtype(const OpInfo& op, const std::vector<Argument>& arguments);
 
  private:
+  void add_outputs(const std::vector<std::pair<std::string, at::Tensor>>& outputs);
+  void add_inputs();
+  void apply_equalities();
+
   struct Operands {
     bool traced = false;
     bool batched = false;  // functorch

@@ -76,9 +76,9 @@ std::vector<int64_t> Interpreter::bind_symbols(const std::vector<at::Tensor>& in
                       ", the program takes " + std::string(to_string(type.dtype)));
     }
     if (inputs[i].dim() != static_cast<int64_t>(type.rank())) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "input '" + name + "' has rank " + std::to_string(inputs[i].dim()) +
-                      ", the program takes " + shape_text(type.shape));
+      throw Error(ErrorCode::kInvalidArgument, "input '" + name + "' has rank " +
+                                                   std::to_string(inputs[i].dim()) +
+                                                   ", the program takes " + shape_text(type.shape));
     }
     for (size_t d = 0; d < type.rank(); ++d) {
       const auto id = type.shape[d].symbol();
@@ -109,14 +109,14 @@ void Interpreter::check_guards(std::span<const int64_t> values) const {
     if (symbols.replacement(id)) continue;
     const SymbolInfo& info = symbols.info(id);
     if (info.unbacked || info.range.contains(values[id])) continue;
-    throw Error(ErrorCode::kGuardViolated,
-                "dim '" + info.name + "' (" + info.origin + ") is " +
-                    std::to_string(values[id]) + ", the program takes " + to_string(info.range));
+    throw Error(ErrorCode::kGuardViolated, "dim '" + info.name + "' (" + info.origin + ") is " +
+                                               std::to_string(values[id]) + ", the program takes " +
+                                               to_string(info.range));
   }
   for (const Guard& guard : symbols.guards()) {
     if (guard.kind == GuardKind::kEquality) continue;  // part of the inputs' shapes by now
-    const Predicate predicate = guard.predicate.substitute(
-        [&](SymbolId id) { return symbols.replacement(id); });
+    const Predicate predicate =
+        guard.predicate.substitute([&](SymbolId id) { return symbols.replacement(id); });
     if (predicate.evaluate(values)) continue;
     throw Error(ErrorCode::kGuardViolated,
                 "the program was captured for inputs with " + to_string(guard.predicate) +

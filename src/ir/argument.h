@@ -53,9 +53,9 @@ using StringList = std::vector<std::string>;
 // reading serves static and symbolic shapes. A dtype operand is DType. A number where the schema
 // has a Tensor (`x + 2` arriving as add.Tensor) is kept as the number, as torch.export serialises
 // it. A list of tensors is a ValueList, also when it is empty.
-using Argument = std::variant<None, ValueRef, bool, Expr, double, Real, Predicate, std::string, DType,
-                              Device, Layout, MemoryFormat, ValueList, IntList, FloatList, BoolList,
-                              StringList>;
+using Argument =
+    std::variant<None, ValueRef, bool, Expr, double, Real, Predicate, std::string, DType, Device,
+                 Layout, MemoryFormat, ValueList, IntList, FloatList, BoolList, StringList>;
 
 // Calls `visit(ValueId)` for every value that the argument names.
 template <typename Visitor>

@@ -4,8 +4,8 @@
 //   Expr batch = b.symbol("batch", {1, 64}, 2);
 //   ValueId x = b.input("x", DType::kFloat32, {batch, 8});
 //   ValueId w = b.parameter("linear.weight", DType::kFloat32, {4, 8});
-//   ValueId y = b.op("aten.linear.default", {ValueRef{x}, ValueRef{w}, None{}}, DType::kFloat32, {batch, 4});
-//   Program p = b.output("y", y).build();
+//   ValueId y = b.op("aten.linear.default", {ValueRef{x}, ValueRef{w}, None{}}, DType::kFloat32,
+//   {batch, 4}); Program p = b.output("y", y).build();
 #pragma once
 
 #include <string>

@@ -209,8 +209,7 @@ class Parser {
   void input() {
     InputSpec spec;
     spec.kind = kind(kInputWords, "a kind of input");
-    spec.persistent =
-        spec.kind != InputKind::kConstantTensor && !scan_.take_word("transient");
+    spec.persistent = spec.kind != InputKind::kConstantTensor && !scan_.take_word("transient");
     const std::string name = new_name();
     spec.target = scan_.string();
     scan_.need(":");

@@ -50,7 +50,7 @@ struct Node {
   std::string op;
   std::vector<Argument> arguments;  // all of the schema's, in its order, defaults filled in
   std::vector<Output> outputs;
-  std::vector<Graph> graphs;        // bodies of control flow
+  std::vector<Graph> graphs;  // bodies of control flow
   Provenance provenance;
 
   // The single tensor result; Error(kInternal) when there is none.

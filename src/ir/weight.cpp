@@ -9,8 +9,8 @@ namespace portwright {
 namespace {
 
 // Copies the elements of dims [dim, rank) that start at `offset` (in elements), in row-major order.
-void gather(const Weight& weight, const std::byte* data, size_t dim, int64_t offset,
-            size_t element, std::byte*& target) {
+void gather(const Weight& weight, const std::byte* data, size_t dim, int64_t offset, size_t element,
+            std::byte*& target) {
   if (dim == weight.shape.size()) {
     std::memcpy(target, data + static_cast<size_t>(offset) * element, element);
     target += element;
@@ -65,9 +65,8 @@ std::span<const std::byte> Weight::contiguous_bytes() const {
   const std::span<const std::byte> all = source->bytes();
   const size_t start = static_cast<size_t>(storage_offset) * element_size(dtype);
   if (start + byte_size() > all.size()) {
-    throw Error(ErrorCode::kCorrupt, "a weight of " + std::to_string(byte_size()) +
-                                         " bytes at " + std::to_string(start) +
-                                         " lies outside its source of " +
+    throw Error(ErrorCode::kCorrupt, "a weight of " + std::to_string(byte_size()) + " bytes at " +
+                                         std::to_string(start) + " lies outside its source of " +
                                          std::to_string(all.size()) + " bytes");
   }
   return all.subspan(start, byte_size());

@@ -37,8 +37,8 @@ struct Weight {
   std::shared_ptr<const WeightSource> source;
   DType dtype = DType::kFloat32;
   std::vector<int64_t> shape;
-  std::vector<int64_t> strides;    // in elements
-  int64_t storage_offset = 0;      // in elements
+  std::vector<int64_t> strides;  // in elements
+  int64_t storage_offset = 0;    // in elements
 
   static Weight from_host(DType dtype, std::vector<int64_t> shape, std::vector<std::byte> bytes);
 

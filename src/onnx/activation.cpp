@@ -31,8 +31,7 @@ void gelu(const LoweringCall& call) {
   const auto* mode = std::get_if<std::string>(&call.arg(1));
   const bool tanh = mode != nullptr && *mode == "tanh";
   if (e.opset() >= 20) {
-    return call.give(
-        e.op("Gelu", {x}, {{"approximate", std::string(tanh ? "tanh" : "none")}}));
+    return call.give(e.op("Gelu", {x}, {{"approximate", std::string(tanh ? "tanh" : "none")}}));
   }
   std::string inner;
   if (tanh) {
@@ -51,8 +50,8 @@ float number_at(const LoweringCall& call, size_t i) {
 }
 
 void leaky_relu(const LoweringCall& call) {
-  call.give(call.emit.op("LeakyRelu", {call.emit.tensor(call.arg(0))},
-                         {{"alpha", number_at(call, 1)}}));
+  call.give(
+      call.emit.op("LeakyRelu", {call.emit.tensor(call.arg(0))}, {{"alpha", number_at(call, 1)}}));
 }
 
 // elu(self, alpha, scale, input_scale).
@@ -124,8 +123,8 @@ void prelu(const LoweringCall& call) {
 void glu(const LoweringCall& call) {
   Emitter& e = call.emit;
   const int64_t axis = constant_dim(call.arg(1), call.type(0).rank());
-  const auto halves = e.ops("Split", {e.tensor(call.arg(0))}, 2,
-                            {{"axis", axis}, {"num_outputs", int64_t{2}}});
+  const auto halves =
+      e.ops("Split", {e.tensor(call.arg(0))}, 2, {{"axis", axis}, {"num_outputs", int64_t{2}}});
   call.give(e.op("Mul", {halves[0], e.op("Sigmoid", {halves[1]})}));
 }
 

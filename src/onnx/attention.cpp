@@ -46,8 +46,8 @@ std::string masked(const LoweringCall& call, const std::string& scores, DType dt
   if (flag(call.arg(kCausal))) return e.op("Add", {scores, causal_mask(call, dtype)});
   if (!call.has(kMask)) return scores;
   if (call.type(kMask).dtype == DType::kBool) {
-    const std::string bias = e.op(
-        "Where", {e.tensor(call.arg(kMask)), e.scalar(0, dtype), e.scalar(-INFINITY, dtype)});
+    const std::string bias =
+        e.op("Where", {e.tensor(call.arg(kMask)), e.scalar(0, dtype), e.scalar(-INFINITY, dtype)});
     return e.op("Add", {scores, bias});
   }
   return e.op("Add", {scores, e.tensor(call.arg(kMask), dtype)});
@@ -82,10 +82,8 @@ void attention(const LoweringCall& call) {
     }
     scale = e.scalar(1.0 / std::sqrt(static_cast<double>(width.constant())), dtype);
   }
-  const std::string scores =
-      e.op("MatMul", {e.op("Mul", {query, scale}), e.transpose(key, order)});
-  std::string weights =
-      e.op("Softmax", {masked(call, scores, dtype)}, {{"axis", int64_t{-1}}});
+  const std::string scores = e.op("MatMul", {e.op("Mul", {query, scale}), e.transpose(key, order)});
+  std::string weights = e.op("Softmax", {masked(call, scores, dtype)}, {{"axis", int64_t{-1}}});
   if (may_hide_whole_rows(call)) {
     weights = e.op("Where", {e.op("IsNaN", {weights}), e.scalar(0, dtype), weights});
   }

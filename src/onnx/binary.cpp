@@ -35,8 +35,8 @@ void add_or_sub(const LoweringCall& call, const char* type, bool reverse) {
 void add(const LoweringCall& call) {
   if (call.result().dtype == DType::kBool) {
     Emitter& e = call.emit;
-    return call.give(e.op("Or", {e.tensor(call.arg(0), DType::kBool),
-                                 e.tensor(call.arg(1), DType::kBool)}));
+    return call.give(
+        e.op("Or", {e.tensor(call.arg(0), DType::kBool), e.tensor(call.arg(1), DType::kBool)}));
   }
   add_or_sub(call, "Add", false);
 }
@@ -150,8 +150,8 @@ template <bool kMultiply>
 void addc(const LoweringCall& call) {
   Emitter& e = call.emit;
   const DType dtype = call.result().dtype;
-  std::string term = e.op(kMultiply ? "Mul" : "Div",
-                          {e.tensor(call.arg(1), dtype), e.tensor(call.arg(2), dtype)});
+  std::string term =
+      e.op(kMultiply ? "Mul" : "Div", {e.tensor(call.arg(1), dtype), e.tensor(call.arg(2), dtype)});
   if (!is_one(call.arg(3))) term = e.op("Mul", {term, e.tensor(call.arg(3), dtype)});
   call.give(e.op("Add", {e.tensor(call.arg(0), dtype), term}));
 }

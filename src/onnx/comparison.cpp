@@ -65,7 +65,8 @@ void bitwise_not(const LoweringCall& call) {
 std::string select(Emitter& e, const std::string& condition, const Argument& yes,
                    const Argument& no, DType dtype) {
   const DType compute = dtype == DType::kBool ? DType::kUInt8 : dtype;
-  const std::string value = e.op("Where", {condition, e.tensor(yes, compute), e.tensor(no, compute)});
+  const std::string value =
+      e.op("Where", {condition, e.tensor(yes, compute), e.tensor(no, compute)});
   return e.cast(value, compute, dtype);
 }
 

@@ -69,13 +69,12 @@ void transposed(const LoweringCall& call, const TransposedOperands& at) {
   Emitter& e = call.emit;
   const size_t dims = call.type(1).rank() - 2;
   const Batched input = with_batch(call, dims);
-  const std::string value =
-      e.op("ConvTranspose", conv_operands(call, input.value),
-           {{"strides", spatial(call.arg(at.stride), dims)},
-            {"pads", both_ends(spatial(call.arg(at.padding), dims))},
-            {"output_padding", spatial(call.arg(at.output_padding), dims)},
-            {"dilations", spatial(call.arg(at.dilation), dims)},
-            {"group", constant_int(call.arg(at.groups))}});
+  const std::string value = e.op("ConvTranspose", conv_operands(call, input.value),
+                                 {{"strides", spatial(call.arg(at.stride), dims)},
+                                  {"pads", both_ends(spatial(call.arg(at.padding), dims))},
+                                  {"output_padding", spatial(call.arg(at.output_padding), dims)},
+                                  {"dilations", spatial(call.arg(at.dilation), dims)},
+                                  {"group", constant_int(call.arg(at.groups))}});
   give_unbatched(call, value, input.added);
 }
 
@@ -107,29 +106,28 @@ template <size_t kDims>
 void max_pool(const LoweringCall& call) {
   const std::vector<int64_t> kernel = spatial(call.arg(1), kDims);
   const Batched input = with_batch(call, kDims);
-  const std::string value =
-      call.emit.op("MaxPool", {input.value},
-                   {{"kernel_shape", kernel},
-                    {"strides", strides_or_kernel(call, 2, kernel)},
-                    {"pads", both_ends(spatial(call.arg(3), kDims))},
-                    {"dilations", spatial(call.arg(4), kDims)},
-                    {"ceil_mode", int64_t{flag(call.arg(5))}}});
+  const std::string value = call.emit.op("MaxPool", {input.value},
+                                         {{"kernel_shape", kernel},
+                                          {"strides", strides_or_kernel(call, 2, kernel)},
+                                          {"pads", both_ends(spatial(call.arg(3), kDims))},
+                                          {"dilations", spatial(call.arg(4), kDims)},
+                                          {"ceil_mode", int64_t{flag(call.arg(5))}}});
   give_unbatched(call, value, input.added);
 }
 
 // avg_pool(self, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override).
 template <size_t kDims>
 void avg_pool(const LoweringCall& call) {
-  if (call.node.arguments.size() > 6 && call.has(6)) throw Error(ErrorCode::kUnsupported, "avg_pool with divisor_override");
+  if (call.node.arguments.size() > 6 && call.has(6))
+    throw Error(ErrorCode::kUnsupported, "avg_pool with divisor_override");
   const std::vector<int64_t> kernel = spatial(call.arg(1), kDims);
   const Batched input = with_batch(call, kDims);
-  const std::string value =
-      call.emit.op("AveragePool", {input.value},
-                   {{"kernel_shape", kernel},
-                    {"strides", strides_or_kernel(call, 2, kernel)},
-                    {"pads", both_ends(spatial(call.arg(3), kDims))},
-                    {"ceil_mode", int64_t{flag(call.arg(4))}},
-                    {"count_include_pad", int64_t{flag(call.arg(5))}}});
+  const std::string value = call.emit.op("AveragePool", {input.value},
+                                         {{"kernel_shape", kernel},
+                                          {"strides", strides_or_kernel(call, 2, kernel)},
+                                          {"pads", both_ends(spatial(call.arg(3), kDims))},
+                                          {"ceil_mode", int64_t{flag(call.arg(4))}},
+                                          {"count_include_pad", int64_t{flag(call.arg(5))}}});
   give_unbatched(call, value, input.added);
 }
 

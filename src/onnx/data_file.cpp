@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -47,8 +48,13 @@ StagedFile StagedFile::create(const std::string& path) {
   StagedFile file;
   file.path_ = path;
   file.staged_path_ = path + ".partial-" + std::to_string(::getpid());
-  file.descriptor_ = ::open(file.staged_path_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  file.descriptor_ =
+      ::open(file.staged_path_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
   if (file.descriptor_ < 0) file.fail("cannot be created");
+  if (std::filesystem::is_directory(path)) {  // else commit() would find out, after other files
+    errno = EISDIR;
+    file.fail("cannot be replaced");
+  }
   return file;
 }
 

@@ -157,8 +157,8 @@ std::string Emitter::constant(const Weight& weight) {
 }
 
 std::string Emitter::ints(const std::vector<int64_t>& values) {
-  return constant(Weight::from_host(DType::kInt64, {static_cast<int64_t>(values.size())},
-                                    bytes_of(values)));
+  return constant(
+      Weight::from_host(DType::kInt64, {static_cast<int64_t>(values.size())}, bytes_of(values)));
 }
 
 std::string Emitter::scalar(double value, DType dtype) {

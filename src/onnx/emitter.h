@@ -36,8 +36,8 @@ class Emitter {
                                size_t outputs, OnnxAttributes attributes = {});
 
   // Constants: small initializers, each distinct one stored once.
-  std::string ints(const std::vector<int64_t>& values);   // 1-D int64
-  std::string scalar(double value, DType dtype);          // 0-D of any numeric dtype
+  std::string ints(const std::vector<int64_t>& values);  // 1-D int64
+  std::string scalar(double value, DType dtype);         // 0-D of any numeric dtype
   std::string constant(const Weight& weight);
 
   // A tensor operand as `dtype`; a number becomes a scalar constant.

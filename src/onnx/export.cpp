@@ -35,7 +35,8 @@ void check_lowerings(const Program& program) {
   for (auto& [op, places] : missing) {
     text += "\n  " + op + ", used " + std::to_string(places.size()) + " time(s):";
     places.erase(std::unique(places.begin(), places.end()), places.end());
-    for (size_t i = 0; i < std::min(places.size(), kListedPlaces); ++i) text += "\n    " + places[i];
+    for (size_t i = 0; i < std::min(places.size(), kListedPlaces); ++i)
+      text += "\n    " + places[i];
     if (places.size() > kListedPlaces) text += "\n    ...";
   }
   text += "\nRewrite these lines with other operators, or ask for the lowering with this message.";
@@ -61,7 +62,8 @@ void add_inputs(const Program& program, const OnnxOptions& options, Emitter& emi
     const ValueId id = program.graph.inputs[i];
     emit.bind(id, spec.target);
     const bool user = spec.kind == InputKind::kUserInput;
-    const bool with_data = !user && (options.export_params || spec.kind == InputKind::kConstantTensor);
+    const bool with_data =
+        !user && (options.export_params || spec.kind == InputKind::kConstantTensor);
     if (with_data) model.initializers.push_back({spec.target, *spec.weight});
     if (!with_data || options.keep_initializers_as_inputs) {
       model.inputs.push_back(value_info(spec.target, program.graph.type(id)));

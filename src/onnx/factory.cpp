@@ -32,19 +32,17 @@ void range(const LoweringCall& call, const Argument& start, const Argument& end,
            const Argument& step) {
   Emitter& e = call.emit;
   const DType dtype = call.result().dtype;
-  const bool direct = dtype == DType::kInt64 || dtype == DType::kInt32 || dtype == DType::kFloat32 ||
-                      dtype == DType::kFloat64;
+  const bool direct = dtype == DType::kInt64 || dtype == DType::kInt32 ||
+                      dtype == DType::kFloat32 || dtype == DType::kFloat64;
   const DType compute = direct ? dtype : DType::kFloat32;
-  const std::string values = e.op(
-      "Range", {e.tensor(start, compute), e.tensor(end, compute), e.tensor(step, compute)});
+  const std::string values =
+      e.op("Range", {e.tensor(start, compute), e.tensor(end, compute), e.tensor(step, compute)});
   call.give(e.cast(values, compute, dtype));
 }
 
 void arange_end(const LoweringCall& call) { range(call, Expr(0), call.arg(0), Expr(1)); }
 void arange_start(const LoweringCall& call) { range(call, call.arg(0), call.arg(1), Expr(1)); }
-void arange_step(const LoweringCall& call) {
-  range(call, call.arg(0), call.arg(1), call.arg(2));
-}
+void arange_step(const LoweringCall& call) { range(call, call.arg(0), call.arg(1), call.arg(2)); }
 
 void eye(const LoweringCall& call) {
   Emitter& e = call.emit;
@@ -68,8 +66,7 @@ void linspace(const LoweringCall& call) {
   const std::string step = e.op("Div", {e.op("Sub", {end, start}), last});
   // torch counts from both ends, so that the last element is exactly `end`.
   const std::string forward = e.op("Add", {start, e.op("Mul", {index, step})});
-  const std::string backward =
-      e.op("Sub", {end, e.op("Mul", {e.op("Sub", {last, index}), step})});
+  const std::string backward = e.op("Sub", {end, e.op("Mul", {e.op("Sub", {last, index}), step})});
   const std::string half = e.op("Mul", {last, e.scalar(0.5, dtype)});
   call.give(e.op("Where", {e.op("Less", {index, half}), forward, backward}));
 }

@@ -24,7 +24,8 @@ void index_select(const LoweringCall& call) {
 void gather(const LoweringCall& call) {
   Emitter& e = call.emit;
   const int64_t axis = constant_dim(call.arg(1), call.type(0).rank());
-  call.give(e.op("GatherElements", {e.tensor(call.arg(0)), e.tensor(call.arg(2))}, {{"axis", axis}}));
+  call.give(
+      e.op("GatherElements", {e.tensor(call.arg(0)), e.tensor(call.arg(2))}, {{"axis", axis}}));
 }
 
 // The indexed dims of an index operand, in order.
@@ -113,8 +114,8 @@ void index(const LoweringCall& call) {
   call.give(result);
 }
 
-// index_put(self, indices, values, accumulate) with indices for the leading dims; a single bool mask
-// with a scalar value is a selection.
+// index_put(self, indices, values, accumulate) with indices for the leading dims; a single bool
+// mask with a scalar value is a selection.
 void index_put(const LoweringCall& call) {
   Emitter& e = call.emit;
   const auto& list = std::get<ValueList>(call.arg(1));
@@ -229,8 +230,7 @@ void select_scatter(const LoweringCall& call) {
 template <bool kUpper>
 void triangle(const LoweringCall& call) {
   Emitter& e = call.emit;
-  call.give(e.op("Trilu",
-                 {e.tensor(call.arg(0)), e.scalar_int(std::get<Expr>(call.arg(1)))},
+  call.give(e.op("Trilu", {e.tensor(call.arg(0)), e.scalar_int(std::get<Expr>(call.arg(1)))},
                  {{"upper", int64_t{kUpper}}}));
 }
 

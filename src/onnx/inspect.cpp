@@ -29,7 +29,7 @@ class MappedFile {
   explicit MappedFile(const std::string& path) {
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) fail(path);
-    struct stat facts {};
+    struct stat facts{};
     if (::fstat(descriptor, &facts) != 0 || !S_ISREG(facts.st_mode)) {
       if (errno == 0) errno = EINVAL;
       ::close(descriptor);
@@ -209,8 +209,11 @@ ordered_json external_files(const std::string& path, const InitializerTotals& to
 }
 
 ordered_json read_model(const std::string& path, const MappedFile& file) {
-  ordered_json facts = {{"file", path}, {"file_bytes", file.size()}, {"ir_version", 0},
-                        {"producer", ""}, {"opsets", ordered_json::object()}};
+  ordered_json facts = {{"file", path},
+                        {"file_bytes", file.size()},
+                        {"ir_version", 0},
+                        {"producer", ""},
+                        {"opsets", ordered_json::object()}};
   ordered_json metadata = ordered_json::object();
   GraphFacts graph;
   bool has_graph = false;

@@ -50,8 +50,8 @@ void add_product(const LoweringCall& call) {
 
 void outer(const LoweringCall& call) {
   Emitter& e = call.emit;
-  call.give(
-      e.op("Mul", {e.unsqueeze(e.tensor(call.arg(0)), {1}), e.unsqueeze(e.tensor(call.arg(1)), {0})}));
+  call.give(e.op(
+      "Mul", {e.unsqueeze(e.tensor(call.arg(0)), {1}), e.unsqueeze(e.tensor(call.arg(1)), {0})}));
 }
 
 void einsum(const LoweringCall& call) {

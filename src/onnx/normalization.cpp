@@ -30,9 +30,9 @@ void layer_norm(const LoweringCall& call) {
   std::vector<std::string> operands = {e.tensor(call.arg(0))};
   operands.push_back(call.has(2) ? e.tensor(call.arg(2)) : filled(e, sizes, 1, dtype));
   if (call.has(3)) operands.push_back(e.tensor(call.arg(3)));
-  call.give(e.op("LayerNormalization", operands,
-                 {{"axis", -static_cast<int64_t>(sizes.size())},
-                  {"epsilon", epsilon(call, 4, dtype)}}));
+  call.give(
+      e.op("LayerNormalization", operands,
+           {{"axis", -static_cast<int64_t>(sizes.size())}, {"epsilon", epsilon(call, 4, dtype)}}));
 }
 
 // rms_norm(input, normalized_shape, weight, eps).
@@ -41,7 +41,8 @@ void rms_norm(const LoweringCall& call) {
   const DType dtype = call.result().dtype;
   const auto& sizes = std::get<IntList>(call.arg(1));
   const std::string x = e.tensor(call.arg(0));
-  const std::string mean = e.op("ReduceMean", {e.op("Mul", {x, x}), e.ints(trailing_axes(sizes.size()))});
+  const std::string mean =
+      e.op("ReduceMean", {e.op("Mul", {x, x}), e.ints(trailing_axes(sizes.size()))});
   const std::string root =
       e.op("Sqrt", {e.op("Add", {mean, e.scalar(epsilon(call, 3, dtype), dtype)})});
   const std::string normal = e.op("Div", {x, root});
@@ -65,9 +66,10 @@ void group_norm(const LoweringCall& call) {
   // Each group as one long channel of an instance normalisation with unit affine.
   const std::string grouped = e.op("Reshape", {x, e.ints({0, groups, -1})});
   const std::vector<Expr> channels = {groups};
-  const std::string normal = e.op("InstanceNormalization",
-                                  {grouped, filled(e, channels, 1, dtype), filled(e, channels, 0, dtype)},
-                                  {{"epsilon", epsilon(call, 4, dtype)}});
+  const std::string normal =
+      e.op("InstanceNormalization",
+           {grouped, filled(e, channels, 1, dtype), filled(e, channels, 0, dtype)},
+           {{"epsilon", epsilon(call, 4, dtype)}});
   std::string result = e.op("Reshape", {normal, e.shape(type.shape)});
   if (call.has(2)) {
     result = e.op("Mul", {result, per_channel(e, e.tensor(call.arg(2)), type.rank())});
@@ -86,9 +88,10 @@ void batch_norm_with(const LoweringCall& call, size_t eps) {
   auto operand = [&](size_t i, double fallback) {
     return call.has(i) ? e.tensor(call.arg(i)) : filled(e, channels, fallback, dtype);
   };
-  call.give(e.op("BatchNormalization",
-                 {e.tensor(call.arg(0)), operand(1, 1), operand(2, 0), operand(3, 0), operand(4, 1)},
-                 {{"epsilon", epsilon(call, eps, dtype)}}));
+  call.give(
+      e.op("BatchNormalization",
+           {e.tensor(call.arg(0)), operand(1, 1), operand(2, 0), operand(3, 0), operand(4, 1)},
+           {{"epsilon", epsilon(call, eps, dtype)}}));
 }
 
 // batch_norm(input, weight, bias, mean, var, training, momentum, eps, cudnn_enabled).

@@ -1,5 +1,5 @@
-// Field numbers of onnx.proto. tests/python/test_onnx_fields.py checks each against the onnx package:
-// keep one constant a line, `k<Message>_<field>`.
+// Field numbers of onnx.proto. tests/python/test_onnx_fields.py checks each against the onnx
+// package: keep one constant a line, `k<Message>_<field>`.
 #pragma once
 
 #include <cstdint>

@@ -72,7 +72,8 @@ void extremum_with_index(const LoweringCall& call) {
   const std::string value = e.tensor(call.arg(0));
   const int64_t axis = constant_dim(call.arg(1), call.type(0).rank());
   const int64_t keep = flag(call.arg(2)) ? 1 : 0;
-  call.give(e.op(kMax ? "ReduceMax" : "ReduceMin", {value, e.ints({axis})}, {{"keepdims", keep}}), 0);
+  call.give(e.op(kMax ? "ReduceMax" : "ReduceMin", {value, e.ints({axis})}, {{"keepdims", keep}}),
+            0);
   call.give(e.op(kMax ? "ArgMax" : "ArgMin", {value}, {{"axis", axis}, {"keepdims", keep}}), 1);
 }
 
@@ -104,8 +105,9 @@ void variance(const LoweringCall& call) {
   const std::string sum = reduce(call, "ReduceSum", e.op("Mul", {centred, centred}), 1);
   Expr count = 1;
   for (int64_t axis : axes) count = count * call.type(0).shape[axis];
-  const std::string divisor = e.op("Sub", {e.cast(e.scalar_int(count), DType::kInt64, dtype),
-                                           call.has(2) ? e.tensor(call.arg(2), dtype) : e.scalar(1, dtype)});
+  const std::string divisor =
+      e.op("Sub", {e.cast(e.scalar_int(count), DType::kInt64, dtype),
+                   call.has(2) ? e.tensor(call.arg(2), dtype) : e.scalar(1, dtype)});
   const std::string result = e.op("Div", {sum, e.op("Max", {divisor, e.scalar(0, dtype)})});
   call.give(kRoot ? e.op("Sqrt", {result}) : result);
 }
@@ -125,7 +127,8 @@ void cumsum(const LoweringCall& call) {
   const DType dtype = call.result().dtype;
   const int64_t axis = constant_dim(call.arg(1), call.type(0).rank());
   if (call.type(0).shape.empty()) return call.give(e.tensor(call.arg(0), dtype));
-  call.give(e.op("CumSum", {e.tensor(call.arg(0), dtype), e.scalar(static_cast<double>(axis), DType::kInt64)}));
+  call.give(e.op("CumSum", {e.tensor(call.arg(0), dtype),
+                            e.scalar(static_cast<double>(axis), DType::kInt64)}));
 }
 
 // topk(self, k, dim, largest, sorted) -> values, indices.
@@ -144,8 +147,9 @@ std::vector<std::string> sorted(const LoweringCall& call, size_t dim, size_t des
   Emitter& e = call.emit;
   const TensorType& type = call.type(0);
   const int64_t axis = constant_dim(call.arg(dim), type.rank());
-  return e.ops("TopK", {e.tensor(call.arg(0)), e.dim(type.shape.at(axis))}, 2,
-               {{"axis", axis}, {"largest", int64_t{flag(call.arg(descending))}}, {"sorted", int64_t{1}}});
+  return e.ops(
+      "TopK", {e.tensor(call.arg(0)), e.dim(type.shape.at(axis))}, 2,
+      {{"axis", axis}, {"largest", int64_t{flag(call.arg(descending))}}, {"sorted", int64_t{1}}});
 }
 
 void sort(const LoweringCall& call) {

@@ -108,8 +108,8 @@ void slice(const LoweringCall& call) {
   auto bound = [&](size_t i, int64_t fallback) {
     return call.has(i) ? e.dim(std::get<Expr>(call.arg(i))) : e.ints({fallback});
   };
-  call.give(e.op("Slice", {e.tensor(call.arg(0)), bound(2, 0), bound(3, kEnd), e.ints({axis}),
-                           bound(4, 1)}));
+  call.give(e.op(
+      "Slice", {e.tensor(call.arg(0)), bound(2, 0), bound(3, kEnd), e.ints({axis}), bound(4, 1)}));
 }
 
 // narrow(self, dim, start, length).
@@ -118,7 +118,8 @@ void narrow(const LoweringCall& call) {
   const int64_t axis = constant_dim(call.arg(1), call.type(0).rank());
   const Expr start = std::get<Expr>(call.arg(2));
   const Expr length = std::get<Expr>(call.arg(3));
-  call.give(e.op("Slice", {e.tensor(call.arg(0)), e.dim(start), e.dim(start + length), e.ints({axis})}));
+  call.give(
+      e.op("Slice", {e.tensor(call.arg(0)), e.dim(start), e.dim(start + length), e.ints({axis})}));
 }
 
 void select(const LoweringCall& call) {
@@ -136,8 +137,8 @@ void split_as_results(const LoweringCall& call, int64_t axis) {
     sizes.push_back(e.type(id).shape.at(axis));
   }
   if (sizes.size() == 1) return call.give_list({e.tensor(call.arg(0))});
-  call.give_list(e.ops("Split", {e.tensor(call.arg(0)), e.shape(sizes)}, sizes.size(),
-                       {{"axis", axis}}));
+  call.give_list(
+      e.ops("Split", {e.tensor(call.arg(0)), e.shape(sizes)}, sizes.size(), {{"axis", axis}}));
 }
 
 void split(const LoweringCall& call) {

@@ -1,5 +1,5 @@
-// Symbolic sizes at run time: each symbol is read off the shape of an input, once; polynomials become
-// small integer arithmetic on tensors of one element.
+// Symbolic sizes at run time: each symbol is read off the shape of an input, once; polynomials
+// become small integer arithmetic on tensors of one element.
 #include "onnx/emitter.h"
 
 namespace portwright {
@@ -63,8 +63,8 @@ std::string Emitter::symbol_dim(SymbolId symbol) {
                 "the size '" + program_.symbols->info(symbol).name +
                     "' is used but is no dim of an input, so ONNX cannot compute it");
   }
-  std::string dim = op("Shape", {value(source->input)},
-                       {{"start", source->axis}, {"end", source->axis + 1}});
+  std::string dim =
+      op("Shape", {value(source->input)}, {{"start", source->axis}, {"end", source->axis + 1}});
   if (source->offset != 0) dim = op("Sub", {dim, ints({source->offset})});
   if (source->factor != 1) dim = op("Div", {dim, ints({source->factor})});
   return dim;

@@ -49,8 +49,7 @@ void trunc(const LoweringCall& call) {
 
 void rsqrt(const LoweringCall& call) {
   Emitter& e = call.emit;
-  call.give(
-      e.op("Reciprocal", {e.op("Sqrt", {e.tensor(call.arg(0), call.result().dtype)})}));
+  call.give(e.op("Reciprocal", {e.op("Sqrt", {e.tensor(call.arg(0), call.result().dtype)})}));
 }
 
 void square(const LoweringCall& call) {

@@ -28,7 +28,12 @@ int64_t ir_version(int64_t opset) {
 
 // AttributeProto.AttributeType.
 enum AttributeType : int32_t {
-  kFloat = 1, kInt = 2, kString = 3, kFloats = 6, kInts = 7, kStrings = 8
+  kFloat = 1,
+  kInt = 2,
+  kString = 3,
+  kFloats = 6,
+  kInts = 7,
+  kStrings = 8
 };
 
 struct AttributeWriter {
@@ -171,14 +176,14 @@ OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool exter
   } else {
     check_inline_size(model);
   }
-  StagedFile data_file, model_file;
+  StagedFile model_file = StagedFile::create(path);  // fails before the weights are written
+  StagedFile data_file;
   if (!layout.pieces.empty()) {
     files.data_path = path + "_data";
     data_file = StagedFile::create(files.data_path);
     files.data_bytes = write_weights(layout, data_file);
   }
   const std::string text = encode(model, layout);
-  model_file = StagedFile::create(path);
   model_file.write_at(0, text.data(), text.size());
   files.model_bytes = text.size();
   if (!layout.pieces.empty()) data_file.commit();

@@ -68,16 +68,15 @@ bool simplify_casts(Program& program) {
     }
     cast_of.emplace(node.result(), operand(node));
   }
-  const bool removed =
-      replace_results(program, program.graph,
-                      [](const Graph& graph, const Node& node) -> std::optional<ValueId> {
-                        if (!is_cast(node)) return std::nullopt;
-                        const ValueId from = operand(node);
-                        if (graph.type(from).dtype != graph.type(node.result()).dtype) {
-                          return std::nullopt;
-                        }
-                        return from;
-                      });
+  const bool removed = replace_results(
+      program, program.graph, [](const Graph& graph, const Node& node) -> std::optional<ValueId> {
+        if (!is_cast(node)) return std::nullopt;
+        const ValueId from = operand(node);
+        if (graph.type(from).dtype != graph.type(node.result()).dtype) {
+          return std::nullopt;
+        }
+        return from;
+      });
   if (shortened || removed) eliminate_dead_code(program);
   return shortened || removed;
 }

@@ -1,8 +1,9 @@
 // Constant folding.
-// Needs: nothing. Ensures: small operators (at most 4,096 elements) whose operands are all constants
-// of the program are constants themselves. Parameters and buffers are never folded.
+// Needs: nothing. Ensures: small operators (at most 4,096 elements) whose operands are all
+// constants of the program are constants themselves. Parameters and buffers are never folded.
 //   %1 : i64[3] = aten.arange.default(3, None, None, None, None)
-//   %2 : i64[3] = aten.add.Tensor(%1, 1, 1)         =>   input constant %0 "_folded_0" : i64[3] = [1, 2, 3]
+//   %2 : i64[3] = aten.add.Tensor(%1, 1, 1)         =>   input constant %0 "_folded_0" : i64[3] =
+//   [1, 2, 3]
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -61,7 +62,8 @@ std::optional<Elements> read(const Weight& weight) {
   Elements elements{weight.shape, is_floating_point(weight.dtype), {}, {}};
   const std::vector<std::byte> bytes = weight.copy_bytes();
   switch (weight.dtype) {
-    case DType::kBool: case DType::kUInt8: widen<uint8_t>(bytes, elements.ints); break;
+    case DType::kBool:
+    case DType::kUInt8: widen<uint8_t>(bytes, elements.ints); break;
     case DType::kInt32: widen<int32_t>(bytes, elements.ints); break;
     case DType::kInt64: widen<int64_t>(bytes, elements.ints); break;
     case DType::kFloat32: widen<float>(bytes, elements.floats); break;
@@ -228,25 +230,29 @@ uint64_t bits(int64_t value) { return static_cast<uint64_t>(value); }
 
 std::optional<Elements> add(const Call& call) {
   if (!plain_alpha(call)) return std::nullopt;
-  return binary(call, [](int64_t a, int64_t b) { return wrap(bits(a) + bits(b)); },
-                [](double a, double b) { return a + b; });
+  return binary(
+      call, [](int64_t a, int64_t b) { return wrap(bits(a) + bits(b)); },
+      [](double a, double b) { return a + b; });
 }
 
 std::optional<Elements> sub(const Call& call) {
   if (!plain_alpha(call)) return std::nullopt;
-  return binary(call, [](int64_t a, int64_t b) { return wrap(bits(a) - bits(b)); },
-                [](double a, double b) { return a - b; });
+  return binary(
+      call, [](int64_t a, int64_t b) { return wrap(bits(a) - bits(b)); },
+      [](double a, double b) { return a - b; });
 }
 
 std::optional<Elements> mul(const Call& call) {
-  return binary(call, [](int64_t a, int64_t b) { return wrap(bits(a) * bits(b)); },
-                [](double a, double b) { return a * b; });
+  return binary(
+      call, [](int64_t a, int64_t b) { return wrap(bits(a) * bits(b)); },
+      [](double a, double b) { return a * b; });
 }
 
 template <typename Compare>
 std::optional<Elements> compare(const Call& call) {
-  return binary(call, [](int64_t a, int64_t b) -> int64_t { return Compare()(a, b); },
-                [](double a, double b) -> double { return Compare()(a, b); }, true);
+  return binary(
+      call, [](int64_t a, int64_t b) -> int64_t { return Compare()(a, b); },
+      [](double a, double b) -> double { return Compare()(a, b); }, true);
 }
 
 struct BothTrue {
@@ -319,7 +325,8 @@ class Folder {
     for (size_t i = 0; i < program.inputs.size(); ++i) {
       const InputSpec& spec = program.inputs[i];
       names_.emplace(spec.target, true);
-      if (spec.kind == InputKind::kConstantTensor) constants_[program.graph.inputs[i]] = *spec.weight;
+      if (spec.kind == InputKind::kConstantTensor)
+        constants_[program.graph.inputs[i]] = *spec.weight;
     }
   }
 
@@ -345,7 +352,8 @@ class Folder {
     const TensorType type = program_.graph.type(result);
     const auto shape = constant_shape(type.shape);
     // bitwise_and of integers is no logical and.
-    if (!shape || (node.op == "aten.bitwise_and.Tensor" && type.dtype != DType::kBool)) return false;
+    if (!shape || (node.op == "aten.bitwise_and.Tensor" && type.dtype != DType::kBool))
+      return false;
     const std::function<std::optional<Elements>(size_t)> operand = [&](size_t index) {
       return operand_elements(node, index);
     };

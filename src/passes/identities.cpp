@@ -1,7 +1,7 @@
 // Identities.
 // Needs: nothing. Ensures: operators that give back their operand are gone: copies (a functional
-// program has no aliasing to protect), views to the same shape, whole slices, x + 0, x * 1, a cat of
-// one; chains of reshapes, transposes and permutes are merged.
+// program has no aliasing to protect), views to the same shape, whole slices, x + 0, x * 1, a cat
+// of one; chains of reshapes, transposes and permutes are merged.
 //   %1 : f32[2, s0] = aten.slice.Tensor(%x, 0, 0, 9223372036854775807, 1)   =>   %x
 #include <string_view>
 #include <unordered_map>
@@ -54,8 +54,8 @@ std::optional<ValueId> untrained_dropout(const Program& program, const Graph& gr
 std::optional<ValueId> whole_slice(const Program& program, const Graph& graph, const Node& node) {
   // Equal sizes do not do: x[1:] of a size that a guard fixed would be caught by its start.
   if (node.arguments.size() < 5 || !is_number(node.arguments[4], 1)) return std::nullopt;
-  const bool from_start = std::holds_alternative<None>(node.arguments[2]) ||
-                          is_number(node.arguments[2], 0);
+  const bool from_start =
+      std::holds_alternative<None>(node.arguments[2]) || is_number(node.arguments[2], 0);
   return from_start ? unchanged(program, graph, node) : std::nullopt;
 }
 
@@ -195,8 +195,7 @@ bool merge_chains(Graph& graph) {
 bool simplify_identities(Program& program) {
   bool changed = merge_chains(program.graph);
   changed |= replace_results(
-      program, program.graph,
-      [&](const Graph& graph, const Node& node) -> std::optional<ValueId> {
+      program, program.graph, [&](const Graph& graph, const Node& node) -> std::optional<ValueId> {
         auto found = identities().find(node.op);
         return found == identities().end() ? std::nullopt : found->second(program, graph, node);
       });

@@ -33,9 +33,9 @@ bool replace_results(
 
 bool is_random(const std::string& op) {
   static constexpr std::array<std::string_view, 10> kPrefixes = {
-      "aten.rand",        "aten.bernoulli", "aten.multinomial", "aten.normal",
-      "aten.dropout",     "aten.native_dropout", "aten.uniform", "aten.exponential",
-      "aten.poisson",     "aten.geometric"};
+      "aten.rand",    "aten.bernoulli",      "aten.multinomial", "aten.normal",
+      "aten.dropout", "aten.native_dropout", "aten.uniform",     "aten.exponential",
+      "aten.poisson", "aten.geometric"};
   for (std::string_view prefix : kPrefixes) {
     if (op.rfind(prefix, 0) == 0) return true;
   }

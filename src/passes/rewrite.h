@@ -28,8 +28,8 @@ class Replacements {
   std::vector<ValueId> target_;
 };
 
-// Visits the nodes in order; where `find` gives a value, the node's single result becomes that value
-// and the node goes. Recurses into bodies. Returns whether anything changed.
+// Visits the nodes in order; where `find` gives a value, the node's single result becomes that
+// value and the node goes. Recurses into bodies. Returns whether anything changed.
 bool replace_results(
     Program& program, Graph& graph,
     const std::function<std::optional<ValueId>(const Graph& graph, const Node& node)>& find);

@@ -107,8 +107,8 @@ std::optional<Expr> pull_out_mod(const Expr& a, const Expr& b) {
     if (atom == nullptr || !is_multiple(atom->b, b)) continue;
     const Expr c = term.coefficient;
     const Expr whole = a - c * Expr(atom->node) + c * atom->a;
-    const int64_t constant = b.is_constant() ? floor_remainder(constant_term(whole), b.constant())
-                                             : 0;
+    const int64_t constant =
+        b.is_constant() ? floor_remainder(constant_term(whole), b.constant()) : 0;
     const std::optional<Expr> quotient = divide_exactly(whole - constant, b);
     if (!quotient) continue;
     return *quotient - c * *divide_exactly(atom->b, b) * floor_div(atom->a, atom->b);

@@ -22,7 +22,8 @@ double rounded(double value, Rounding rounding) {
 
 int64_t to_integer(double value) {
   if (!(value > -9.2e18 && value < 9.2e18)) {
-    throw Error(ErrorCode::kOverflow, "a size of " + std::to_string(value) + " is no 64-bit integer");
+    throw Error(ErrorCode::kOverflow,
+                "a size of " + std::to_string(value) + " is no 64-bit integer");
   }
   return static_cast<int64_t>(value);
 }
@@ -118,8 +119,7 @@ bool depends_on(const Expr& expr, SymbolId symbol) {
   return symbols.contains(symbol);
 }
 
-Expr substitute(const Expr& expr,
-                const std::function<std::optional<Expr>(SymbolId)>& replacement) {
+Expr substitute(const Expr& expr, const std::function<std::optional<Expr>(SymbolId)>& replacement) {
   if (expr.is_constant()) return expr;
   Expr sum = 0;
   for (const Term& term : expr.node()->terms) {

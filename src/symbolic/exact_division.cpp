@@ -98,8 +98,8 @@ Expr fold_division_identities(const Expr& sum) {
   for (const Term& term : sum.node()->terms) {
     const Atom* atom = find_factor(term, AtomKind::kMod);
     if (atom == nullptr) continue;
-    const Expr multiplier = from_factors(sum.table(), term.coefficient,
-                                         *divide_factors(term.factors, {atom}));
+    const Expr multiplier =
+        from_factors(sum.table(), term.coefficient, *divide_factors(term.factors, {atom}));
     const std::optional<Expr> folded = exchange(sum, multiplier, *atom);
     if (folded && term_count(*folded) < term_count(sum)) return fold_division_identities(*folded);
   }
@@ -111,13 +111,13 @@ Expr fold_floor_multiples(const Expr& sum) {
   for (const Term& term : sum.node()->terms) {
     const Atom* atom = find_factor(term, AtomKind::kFloorDiv);
     if (atom == nullptr) continue;
-    const Expr rest = from_factors(sum.table(), term.coefficient,
-                                   *divide_factors(term.factors, {atom}));
+    const Expr rest =
+        from_factors(sum.table(), term.coefficient, *divide_factors(term.factors, {atom}));
     const std::optional<Expr> multiplier = divide_exactly(rest, atom->b);
     if (!multiplier) continue;
     const std::optional<Expr> remainder = try_combine(atom->a, -1, mod(atom->a, atom->b));
-    std::optional<Expr> folded = try_combine(sum, -1, from_factors(sum.table(), term.coefficient,
-                                                                   term.factors));
+    std::optional<Expr> folded =
+        try_combine(sum, -1, from_factors(sum.table(), term.coefficient, term.factors));
     if (folded && remainder) folded = try_combine(*folded, 1, *multiplier * *remainder);
     if (folded && term_count(*folded) < term_count(sum)) return fold_floor_multiples(*folded);
   }

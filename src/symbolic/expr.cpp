@@ -21,9 +21,8 @@ Expr combine(const Expr& a, int64_t scale, const Expr& b) {
 
 // Sorts terms and adds up those with the same factors. False on overflow.
 bool canonicalize(Terms* terms) {
-  std::sort(terms->begin(), terms->end(), [](const Term& a, const Term& b) {
-    return compare_factors(a.factors, b.factors) < 0;
-  });
+  std::sort(terms->begin(), terms->end(),
+            [](const Term& a, const Term& b) { return compare_factors(a.factors, b.factors) < 0; });
   size_t kept = 0;
   for (size_t i = 0; i < terms->size();) {
     Term sum = std::move((*terms)[i]);

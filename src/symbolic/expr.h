@@ -60,8 +60,8 @@ Expr operator+(const Expr& a, const Expr& b);
 Expr operator-(const Expr& a, const Expr& b);
 Expr operator*(const Expr& a, const Expr& b);
 Expr operator-(const Expr& a);
-// Floor division, the identity a == b * floor_div(a, b) + mod(a, b) holds. A zero constant divisor is
-// Error(kInvalidArgument).
+// Floor division, the identity a == b * floor_div(a, b) + mod(a, b) holds. A zero constant divisor
+// is Error(kInvalidArgument).
 Expr floor_div(const Expr& a, const Expr& b);
 Expr ceil_div(const Expr& a, const Expr& b);
 Expr mod(const Expr& a, const Expr& b);
@@ -126,8 +126,7 @@ int64_t evaluate(const Expr& expr, std::span<const int64_t> values);
 
 // The expression with each symbol replaced by `replacement(symbol)`, built anew (and thereby
 // simplified again). Symbols for which it returns nothing stay.
-Expr substitute(const Expr& expr,
-                const std::function<std::optional<Expr>(SymbolId)>& replacement);
+Expr substitute(const Expr& expr, const std::function<std::optional<Expr>(SymbolId)>& replacement);
 
 }  // namespace portwright
 

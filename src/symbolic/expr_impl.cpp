@@ -64,8 +64,8 @@ bool add_scaled(const TermView& a, const TermView& b, int64_t scale, Terms* sum)
     int64_t coefficient = order <= 0 ? x->coefficient : 0;
     if (order >= 0) {
       // In 128 bits, so that only a result out of range counts as overflow.
-      const __int128 wide = static_cast<__int128>(coefficient) +
-                            static_cast<__int128>(scale) * y->coefficient;
+      const __int128 wide =
+          static_cast<__int128>(coefficient) + static_cast<__int128>(scale) * y->coefficient;
       coefficient = static_cast<int64_t>(wide);
       if (coefficient != wide) return false;
     }
@@ -95,8 +95,8 @@ std::optional<Expr> try_combine(const Expr& a, int64_t scale, const Expr& b) {
 SymbolTable* common_table(const Expr& a, const Expr& b) {
   if (a.is_constant()) return b.table();
   if (!b.is_constant() && a.table() != b.table()) {
-    throw Error(ErrorCode::kInternal, "expressions of two symbol tables meet: " + to_string(a) +
-                                          " and " + to_string(b));
+    throw Error(ErrorCode::kInternal,
+                "expressions of two symbol tables meet: " + to_string(a) + " and " + to_string(b));
   }
   return a.table();
 }

@@ -155,8 +155,8 @@ void SymbolTable::require(const Predicate& predicate, GuardKind kind, const Sour
   if (truth == true) return;
   if (truth == false || !resolved.evaluate(hints_)) {
     throw Error(ErrorCode::kGuardViolated,
-                to_string(predicate) + " does not hold for the sample inputs: " +
-                    at_hints(predicate, *this),
+                to_string(predicate) +
+                    " does not hold for the sample inputs: " + at_hints(predicate, *this),
                 source, module_path);
   }
   record(resolved, kind, source, module_path);
@@ -190,6 +190,14 @@ void SymbolTable::learn(const Predicate& predicate, const Guard& guard) {
 
 // expr >= 0; c * s + k >= 0 also narrows s.
 void SymbolTable::learn_nonnegative(const Expr& expr, const Guard& guard) {
+  if (expr.node()->only_symbols &&
+      std::find(nonnegative_.begin(), nonnegative_.end(), -expr) != nonnegative_.end()) {
+    // a >= b and b >= a.
+    const Guard equal{Predicate::compare(expr, Relation::kEq, 0), GuardKind::kEquality,
+                      guard.source, guard.module_path};
+    learn_equality(expr, equal);
+    return;
+  }
   nonnegative_.push_back(expr);
   const Expr variable = without_constant(expr);
   const auto& terms = variable.node()->terms;

@@ -31,8 +31,8 @@ Wide wide_hi(Interval a) { return unbounded_above(a) ? kWideInfinity : Wide{a.hi
 
 Wide multiply_ends(Wide a, Wide b) {
   if (a == 0 || b == 0) return 0;
-  const bool infinite = a == kWideInfinity || a == -kWideInfinity || b == kWideInfinity ||
-                        b == -kWideInfinity;
+  const bool infinite =
+      a == kWideInfinity || a == -kWideInfinity || b == kWideInfinity || b == -kWideInfinity;
   if (infinite) return (a < 0) != (b < 0) ? -kWideInfinity : kWideInfinity;
   return a * b;
 }
@@ -98,9 +98,7 @@ Interval mod(Interval a, Interval b) {
 Interval min(Interval a, Interval b) { return {std::min(a.lo, b.lo), std::min(a.hi, b.hi)}; }
 Interval max(Interval a, Interval b) { return {std::max(a.lo, b.lo), std::max(a.hi, b.hi)}; }
 
-Interval intersect(Interval a, Interval b) {
-  return {std::max(a.lo, b.lo), std::min(a.hi, b.hi)};
-}
+Interval intersect(Interval a, Interval b) { return {std::max(a.lo, b.lo), std::min(a.hi, b.hi)}; }
 
 std::string to_string(Interval interval) {
   const std::string lo = unbounded_below(interval) ? "-inf" : std::to_string(interval.lo);

@@ -38,8 +38,7 @@ void drop_losers(std::vector<Expr>* operands, bool want_min, const SymbolTable& 
   for (const Expr& candidate : *operands) {
     const auto beats = [&](const Expr& other) { return wins(other, candidate, want_min, table); };
     if (std::any_of(kept.begin(), kept.end(), beats)) continue;
-    std::erase_if(kept,
-                  [&](const Expr& other) { return wins(candidate, other, want_min, table); });
+    std::erase_if(kept, [&](const Expr& other) { return wins(candidate, other, want_min, table); });
     kept.push_back(candidate);
   }
   *operands = std::move(kept);
@@ -104,13 +103,12 @@ Expr extremum(const Expr& a, const Expr& b, AtomKind kind) {
   if (a == b) return a;
   if (a.is_constant() && b.is_constant()) return (a.constant() < b.constant()) == want_min ? a : b;
   // The ends of the 64-bit range bound everything: s[1:] ends at min(s, 2**63 - 1).
-  const int64_t neutral = want_min ? std::numeric_limits<int64_t>::max()
-                                   : std::numeric_limits<int64_t>::min();
+  const int64_t neutral =
+      want_min ? std::numeric_limits<int64_t>::max() : std::numeric_limits<int64_t>::min();
   if (a.is_constant(neutral)) return b;
   if (b.is_constant(neutral)) return a;
   const Operation operation = want_min ? Operation::kMin : Operation::kMax;
-  return common_table(a, b)->remember(operation, a, b,
-                                      [&] { return extremum_nodes(a, b, kind); });
+  return common_table(a, b)->remember(operation, a, b, [&] { return extremum_nodes(a, b, kind); });
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ class Predicate {
   enum class Kind : uint8_t { kConstant, kInteger, kReal, kAnd, kOr, kNot };
 
   Predicate(bool constant = true);  // NOLINT: constants are predicates
-  // Kept as `expr <relation> 0` with relation in {kEq, kNe, kGe}, divided by the common factor of the
-  // coefficients; to_string() gives back two readable sides.
+  // Kept as `expr <relation> 0` with relation in {kEq, kNe, kGe}, divided by the common factor of
+  // the coefficients; to_string() gives back two readable sides.
   static Predicate compare(const Expr& a, Relation relation, const Expr& b);
   static Predicate compare(const Real& a, Relation relation, const Real& b);
   friend Predicate operator&&(const Predicate& a, const Predicate& b);

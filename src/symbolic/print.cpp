@@ -95,7 +95,8 @@ std::string two_sided(const Expr& expr, Relation relation) {
   if (right.empty()) {
     return sum_text(left) + " " + relation_text(relation) + " " + std::to_string(-constant);
   }
-  if (constant > 0) return with_constant(left, constant) + " " + relation_text(relation) + " " + sum_text(right);
+  if (constant > 0)
+    return with_constant(left, constant) + " " + relation_text(relation) + " " + sum_text(right);
   return sum_text(left) + " " + relation_text(relation) + " " + with_constant(right, -constant);
 }
 
@@ -118,7 +119,8 @@ std::string to_string(const Real& real) {
     return "ratio(" + to_string(real.numerator()) + ", " + to_string(real.denominator()) + ")";
   }
   std::string text;
-  for (const Real& operand : real.operands()) text += (text.empty() ? "" : ", ") + to_string(operand);
+  for (const Real& operand : real.operands())
+    text += (text.empty() ? "" : ", ") + to_string(operand);
   return std::string(real_op_name(real.op())) + "(" + text + ")";
 }
 
@@ -133,8 +135,8 @@ std::string to_string(const Predicate& predicate) {
     case Predicate::Kind::kAnd:
     case Predicate::Kind::kOr: {
       const char* word = predicate.kind() == Predicate::Kind::kAnd ? ") and (" : ") or (";
-      return "(" + to_string(predicate.operands()[0]) + word +
-             to_string(predicate.operands()[1]) + ")";
+      return "(" + to_string(predicate.operands()[0]) + word + to_string(predicate.operands()[1]) +
+             ")";
     }
   }
   return "";

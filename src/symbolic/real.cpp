@@ -52,8 +52,10 @@ std::optional<Real> on_ratios(RealOp op, const Real& a, const Real& b) {
   const Expr &an = a.numerator(), &ad = a.denominator();
   const Expr &bn = b.numerator(), &bd = b.denominator();
   switch (op) {
-    case RealOp::kAdd: return Real::ratio(ad == bd ? an + bn : an * bd + bn * ad, ad == bd ? ad : ad * bd);
-    case RealOp::kSub: return Real::ratio(ad == bd ? an - bn : an * bd - bn * ad, ad == bd ? ad : ad * bd);
+    case RealOp::kAdd:
+      return Real::ratio(ad == bd ? an + bn : an * bd + bn * ad, ad == bd ? ad : ad * bd);
+    case RealOp::kSub:
+      return Real::ratio(ad == bd ? an - bn : an * bd - bn * ad, ad == bd ? ad : ad * bd);
     case RealOp::kMul: return Real::ratio(an * bn, ad * bd);
     case RealOp::kTrueDiv:
       if (bn.is_constant(0)) return std::nullopt;
@@ -102,7 +104,8 @@ double apply(RealOp op, double a) {
 std::optional<Expr> exact_root(const Expr& expr) {
   if (expr.is_constant()) {
     if (expr.constant() < 0) return std::nullopt;
-    const auto root = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(expr.constant()))));
+    const auto root =
+        static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(expr.constant()))));
     return root * root == expr.constant() ? std::optional(Expr(root)) : std::nullopt;
   }
   if (expr.node()->terms.size() != 1) return std::nullopt;
@@ -117,7 +120,9 @@ std::optional<Expr> exact_root(const Expr& expr) {
   return expr.table()->range(root).lo >= 0 ? std::optional(root) : std::nullopt;
 }
 
-size_t mix(size_t seed, size_t value) { return (seed ^ value) * 0x9e3779b97f4a7c15ULL + (seed >> 9); }
+size_t mix(size_t seed, size_t value) {
+  return (seed ^ value) * 0x9e3779b97f4a7c15ULL + (seed >> 9);
+}
 
 }  // namespace
 
@@ -241,7 +246,8 @@ void Real::for_each_symbol(const std::function<void(SymbolId)>& visit) const {
 bool operator==(const Real& a, const Real& b) {
   if (a.node_ == b.node_) return true;
   const Real::Node &x = *a.node_, &y = *b.node_;
-  return x.op == y.op && x.hash == y.hash && (x.value == y.value || (x.value != x.value && y.value != y.value)) &&
+  return x.op == y.op && x.hash == y.hash &&
+         (x.value == y.value || (x.value != x.value && y.value != y.value)) &&
          x.numerator == y.numerator && x.denominator == y.denominator && x.operands == y.operands;
 }
 

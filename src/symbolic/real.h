@@ -4,8 +4,8 @@
 // Quotients of integer expressions and products with doubles that are short dyadic fractions are
 // kept as an exact ratio, so that floor(n / 2) becomes floor_div(n, 2). Anything else is a tree of
 // double operations that is evaluated as Python would. A ratio stands only where doubles give the
-// same value (integers below 2^53 taken for granted): (n / 49) * 49 stays a tree, because in doubles
-// it is not always n.
+// same value (integers below 2^53 taken for granted): (n / 49) * 49 stays a tree, because in
+// doubles it is not always n.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,22 @@ namespace portwright {
 enum class RealOp : uint8_t {
   kConstant,  // value
   kRatio,     // numerator / denominator, exact
-  kAdd, kSub, kMul, kTrueDiv, kFloorDiv, kMod, kPow, kMin, kMax,
-  kNeg, kSqrt, kLog, kExp, kFloor, kCeil, kTrunc,  // the last three keep a float
+  kAdd,
+  kSub,
+  kMul,
+  kTrueDiv,
+  kFloorDiv,
+  kMod,
+  kPow,
+  kMin,
+  kMax,
+  kNeg,
+  kSqrt,
+  kLog,
+  kExp,
+  kFloor,
+  kCeil,
+  kTrunc,  // the last three keep a float
 };
 
 // An immutable value; copies share the tree.

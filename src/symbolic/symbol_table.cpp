@@ -117,9 +117,8 @@ Expr SymbolTable::intern(std::vector<Term> terms) {
 
 const Atom* SymbolTable::intern_atom(AtomKind kind, const Expr& a, const Expr& b) {
   const size_t hash = mix(mix(static_cast<size_t>(kind) + 101, a.hash()), b.hash());
-  const Atom* found = atom_index_.find(hash, [&](const Atom& atom) {
-    return atom.kind == kind && atom.a == a && atom.b == b;
-  });
+  const Atom* found = atom_index_.find(
+      hash, [&](const Atom& atom) { return atom.kind == kind && atom.a == a && atom.b == b; });
   if (found != nullptr) return found;
   Atom atom;
   atom.kind = kind;

@@ -22,13 +22,13 @@
 namespace portwright {
 
 struct SymbolInfo {
-  std::string name;         // unique in its table: "batch", "s0", "u3"
-  Interval range;           // what the program accepts at run time
-  int64_t hint = 0;         // the size at the sample inputs
-  std::string origin;       // "input_ids.size(1)", for messages
-  bool unbacked = false;    // the value comes from data, not from an input's shape
-  bool is_size = true;      // a tensor dimension; reasoning may assume it is neither 0 nor 1
-  bool from_user = false;   // an explicit Dim(min, max): a guard that narrows it is an error
+  std::string name;        // unique in its table: "batch", "s0", "u3"
+  Interval range;          // what the program accepts at run time
+  int64_t hint = 0;        // the size at the sample inputs
+  std::string origin;      // "input_ids.size(1)", for messages
+  bool unbacked = false;   // the value comes from data, not from an input's shape
+  bool is_size = true;     // a tensor dimension; reasoning may assume it is neither 0 nor 1
+  bool from_user = false;  // an explicit Dim(min, max): a guard that narrows it is an error
 };
 
 enum class GuardKind : uint8_t {
@@ -73,7 +73,8 @@ class SymbolTable {
   // Narrows a symbol's range; an empty result is Error(kGuardViolated).
   void narrow(SymbolId id, Interval range);
 
-  // The tightest interval that ranges (true) or ranges with sizes taken as >= 2 (assume_sizes) give.
+  // The tightest interval that ranges (true) or ranges with sizes taken as >= 2 (assume_sizes)
+  // give.
   Interval range(const Expr& expr, bool assume_sizes = false) const;
   Interval range(const Real& real) const = delete;
   // The range of a - b; unbounded where the difference leaves 64 bits.

@@ -1,7 +1,7 @@
 """Tiny models with random weights and their inputs: the six architectures of the main job.
 
-Each case gives a model, sample inputs, and every other input that eager accepts, by the rules of the
-project's proof: each axis varied alone, batch 1 with another length, padding on both sides.
+Each case gives a model, sample inputs, and every other input that eager accepts, by the rules of
+the project's proof: each axis varied alone, batch 1 with another length, padding on both sides.
 """
 
 from __future__ import annotations

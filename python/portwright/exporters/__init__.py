@@ -3,7 +3,7 @@
 from portwright.exporters.base import HfExporter
 from portwright.exporters.configs import DynamoConfig, ExportFormat, OnnxConfig
 from portwright.exporters.exporter_dynamo import DynamoExporter
-from portwright.exporters.exporter_onnx import ONNXProgram, OnnxExporter
+from portwright.exporters.exporter_onnx import OnnxExporter, ONNXProgram
 
 __all__ = [
     "DynamoConfig",

@@ -6,13 +6,13 @@ import dataclasses
 import difflib
 import os
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Self
 
 from portwright.errors import InvalidArgumentError, UnsupportedError
 
 
-class ExportFormat(str, Enum):
+class ExportFormat(StrEnum):
     """What an exporter makes."""
 
     DYNAMO = "dynamo"
@@ -65,7 +65,9 @@ class DynamoConfig:
         for name in values:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"the fields are {', '.join(known)}"
+                hint = (
+                    f"did you mean '{near[0]}'?" if near else f"the fields are {', '.join(known)}"
+                )
                 raise InvalidArgumentError(f"{cls.__name__} has no field '{name}': {hint}")
         return cls(**values)
 

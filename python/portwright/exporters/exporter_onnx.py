@@ -135,7 +135,7 @@ class OnnxExporter(DynamoExporter):
 
     config_class = OnnxConfig
 
-    def export(
+    def export(  # type: ignore[override]  # its own config, as on the exporters page
         self,
         model: torch.nn.Module,
         sample_inputs: MutableMapping[str, Any],

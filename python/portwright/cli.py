@@ -1,0 +1,308 @@
+"""The command line: `portwright export` and `portwright inspect`.
+
+Exit codes: 0 verified (or --no-verify); 1 the artifact differs from eager; 2 misuse; 3 the export
+failed; 4 verification was asked for and is impossible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+VERIFIED, DIFFERS, MISUSE, FAILED, UNVERIFIABLE = 0, 1, 2, 3, 4
+
+_EPILOG = """\
+examples:
+  portwright export ./my-bert --to onnx -o out --dynamic
+  portwright export ./my-qwen --task text-generation -o out --dim input_ids:1=seq:1:2048
+  portwright export ./config-dir --config-only -o out --dynamic --opset 18
+  portwright inspect out/model.onnx
+
+exit codes:
+  0 exported and verified (or --no-verify)   1 the artifact differs from eager
+  2 misuse   3 the export failed   4 verification was asked for and is impossible
+"""
+
+# Task names of the Hub and of optimum, and the auto class that loads each.
+TASKS = {
+    "feature-extraction": "AutoModel",
+    "text-generation": "AutoModelForCausalLM",
+    "text2text-generation": "AutoModelForSeq2SeqLM",
+    "fill-mask": "AutoModelForMaskedLM",
+    "text-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
+    "image-classification": "AutoModelForImageClassification",
+    "automatic-speech-recognition": "AutoModelForSpeechSeq2Seq",
+    "audio-classification": "AutoModelForAudioClassification",
+}
+
+
+class Misuse(Exception):
+    """Arguments that cannot be right; the message says which."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; gives the exit code."""
+    options = _parser().parse_args(arguments)
+    warnings.filterwarnings("ignore", message=".*training mode.*")
+    try:
+        return int(options.run(options))
+    except Misuse as error:
+        return _fail(options, MISUSE, str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="portwright",
+        description="Export Transformers models to ONNX, captured natively and verified.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    export = commands.add_parser(
+        "export",
+        help="export a model and verify it against eager",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("model", help="a local directory or an id that AutoConfig loads")
+    export.add_argument("--to", choices=["onnx"], default="onnx", help="the format (onnx)")
+    export.add_argument("-o", "--output", required=True, help="directory for model.onnx")
+    shapes = export.add_mutually_exclusive_group()
+    shapes.add_argument("--dynamic", action="store_true", help="every dim of every input")
+    shapes.add_argument(
+        "--dim",
+        action="append",
+        default=[],
+        metavar="INPUT:AXIS=NAME[:MIN:MAX]",
+        help="one dynamic dim, for example input_ids:1=seq:1:2048; repeatable",
+    )
+    export.add_argument("--opset", type=int, help="ONNX opset, 18 to 23 (default 23)")
+    export.add_argument("--task", choices=sorted(TASKS), help="the head (default: no head)")
+    export.add_argument("--config-only", action="store_true", help="random weights from the config")
+    export.add_argument("--no-verify", action="store_true", help="do not run the result")
+    export.add_argument("--json", action="store_true", help="the report as JSON on stdout")
+    export.set_defaults(run=_export)
+    inspect = commands.add_parser("inspect", help="print what an ONNX file holds")
+    inspect.add_argument("file", help="a .onnx file")
+    inspect.add_argument("--json", action="store_true", help="as JSON on stdout")
+    inspect.set_defaults(run=_inspect)
+    return parser
+
+
+def _export(options: argparse.Namespace) -> int:
+    from portwright.errors import InvalidArgumentError, PortwrightError
+    from portwright.exporters import OnnxConfig, OnnxExporter
+    from portwright.sample_inputs import sample_inputs
+
+    report: dict[str, Any] = {"model": options.model, "stages": {}}
+    dims = _dynamic_shapes(options.dim)
+    step = _Steps(report["stages"], quiet=options.json)
+    with step("load"):
+        model = _load(options)
+    config = OnnxConfig(
+        dynamic=options.dynamic,
+        dynamic_shapes=dims,
+        opset_version=options.opset,
+        prefer_deferred_runtime_asserts_over_guards=bool(dims),
+    )
+    path = os.path.join(options.output, "model.onnx")
+    try:
+        inputs = sample_inputs(model, options.dynamic or bool(dims))
+        with step("export"):
+            program = OnnxExporter().export(model, inputs, config)
+        with step("save"):
+            os.makedirs(options.output, exist_ok=True)
+            report["files"] = program.save(path)
+    except InvalidArgumentError as error:
+        return _fail(options, MISUSE if dims or options.opset else FAILED, str(error))
+    except (PortwrightError, OSError) as error:
+        return _fail(options, FAILED, str(error))
+    report.update(
+        inputs=program.input_names,
+        outputs=program.output_names,
+        opset=program.opset_version,
+        nodes=program.node_count,
+        notes=program.notes,
+    )
+    if options.no_verify:
+        report["verified"] = None
+        code = VERIFIED
+    else:
+        code = _verify(options, report, step, model, inputs, program)
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print_report(report)
+    return code
+
+
+def _verify(
+    options: argparse.Namespace,
+    report: dict[str, Any],
+    step: _Steps,
+    model: Any,
+    inputs: dict[str, Any],
+    program: Any,
+) -> int:
+    from portwright.verify import verify
+
+    report["verified"] = None
+    try:
+        with step("verify") as say:
+            results = verify(program.captured, model, inputs, program, progress=say)
+    except ImportError as error:
+        return _fail(options, UNVERIFIABLE, f"cannot verify: {error}; or pass --no-verify")
+    except Exception as error:
+        return _fail(options, UNVERIFIABLE, f"cannot verify, eager itself fails: {error}")
+    report["verified"] = all(result.matches for result in results)
+    report["runs"] = [
+        {
+            "name": result.name,
+            "sizes": result.sizes,
+            "largest_differences": result.differences,
+            "problems": result.problems,
+        }
+        for result in results
+    ]
+    return VERIFIED if report["verified"] else DIFFERS
+
+
+def _load(options: argparse.Namespace) -> Any:
+    import torch
+    import transformers
+
+    auto = getattr(transformers, TASKS[options.task] if options.task else "AutoModel")
+    try:
+        if options.config_only:
+            torch.manual_seed(0)
+            model = auto.from_config(transformers.AutoConfig.from_pretrained(options.model))
+        else:
+            model = auto.from_pretrained(options.model)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise Misuse(f"cannot load '{options.model}': {first}") from None
+    return model.eval()
+
+
+def _dynamic_shapes(texts: list[str]) -> dict[str, dict[int, Any]] | None:
+    """The specs of `--dim input:axis=name[:min:max]`; the same name is the same Dim."""
+    from torch.export import Dim
+
+    shapes: dict[str, dict[int, Any]] = {}
+    named: dict[str, tuple[tuple[int | None, int | None], Any]] = {}
+    for text in texts:
+        place, _, spec = text.partition("=")
+        name, _, axis = place.rpartition(":")
+        parts = spec.split(":")
+        numbers = [part for part in [axis, *parts[1:]] if part]
+        if not name or not parts[0].isidentifier() or len(parts) not in (1, 3):
+            raise Misuse(f"--dim {text}: write INPUT:AXIS=NAME or INPUT:AXIS=NAME:MIN:MAX")
+        if not all(number.lstrip("-").isdigit() for number in numbers):
+            raise Misuse(f"--dim {text}: AXIS, MIN and MAX must be whole numbers")
+        bounds = (
+            int(parts[1]) if len(parts) == 3 and parts[1] else None,
+            int(parts[2]) if len(parts) == 3 and parts[2] else None,
+        )
+        if parts[0] in named and named[parts[0]][0] != bounds and len(parts) == 3:
+            raise Misuse(f"--dim {text}: '{parts[0]}' has other bounds elsewhere")
+        if parts[0] not in named:
+            try:
+                named[parts[0]] = (bounds, Dim(parts[0], min=bounds[0], max=bounds[1]))
+            except (AssertionError, ValueError) as error:
+                raise Misuse(f"--dim {text}: {error}") from None
+        shapes.setdefault(name, {})[int(axis)] = named[parts[0]][1]
+    return shapes or None
+
+
+class _Steps:
+    """Says what is being done and keeps the times, in seconds."""
+
+    def __init__(self, times: dict[str, float], quiet: bool) -> None:
+        self._times = times
+        self._quiet = quiet
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[Callable[[str], None]]:
+        from rich.console import Console
+
+        console = Console(stderr=True, quiet=self._quiet)
+        start = time.perf_counter()
+        with console.status(f"{name} ...") as status:
+            yield lambda text: status.update(f"{name}: {text}")
+        self._times[name] = time.perf_counter() - start
+
+
+def _fail(options: argparse.Namespace, code: int, message: str) -> int:
+    if getattr(options, "json", False):
+        print(json.dumps({"error": message, "exit_code": code}))
+    print(f"portwright: {message}", file=sys.stderr)
+    return code
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Prints stages, files, shapes and differences as tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    stages = Table("stage", "ms", title=f"{report['model']}: opset {report['opset']}")
+    for name, seconds in report["stages"].items():
+        stages.add_row(name, f"{seconds * 1e3:,.1f}")
+    console.print(stages)
+    files = report["files"]
+    console.print(f"{files['model_path']}  {files['model_bytes']:,} bytes, {report['nodes']} nodes")
+    if files["data_path"]:
+        console.print(f"{files['data_path']}  {files['data_bytes']:,} bytes of weights")
+    for note in report["notes"]:
+        console.print(f"note: {note}", highlight=False)
+    if report["verified"] is None:
+        console.print("not verified")
+        return
+    runs = Table("shapes", "inputs", "output", "largest difference", "")
+    for run in report["runs"]:
+        sizes = ", ".join(f"{name} {size}" for name, size in run["sizes"].items())
+        verdict = "; ".join(run["problems"]) or "equal"
+        for name, gap in run["largest_differences"].items() or [("", None)]:
+            runs.add_row(run["name"], sizes, name, "" if gap is None else f"{gap:.2e}", verdict)
+    console.print(runs)
+    console.print("verified against eager" if report["verified"] else "DIFFERS from eager")
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from portwright import _core
+    from portwright.errors import PortwrightError
+
+    try:
+        facts = json.loads(_core.inspect_onnx(options.file))
+    except PortwrightError as error:
+        return _fail(options, MISUSE, str(error))
+    if options.json:
+        print(json.dumps(facts, indent=2))
+        return VERIFIED
+    for key, value in facts.items():
+        if isinstance(value, list):
+            print(f"{key}:")
+            for item in value:
+                print(f"  {_one_line(item)}")
+        elif isinstance(value, dict):
+            print(f"{key}:")
+            for name, item in value.items():
+                print(f"  {name}: {item}")
+        else:
+            print(f"{key}: {value}")
+    return VERIFIED
+
+
+def _one_line(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    return "  ".join(str(value) for value in item.values())

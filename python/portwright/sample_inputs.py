@@ -1,0 +1,63 @@
+"""Sample inputs for a model from its forward signature and config, for the command line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from portwright.errors import InvalidArgumentError
+
+BATCH, LENGTH = 2, 8
+
+
+def sample_inputs(model: Any, dynamic: bool) -> dict[str, Any]:
+    """Small random inputs that `model` accepts.
+
+    Args:
+        model: a Transformers model.
+        dynamic: for image models, asks for interpolated position embeddings where forward can.
+
+    Raises:
+        InvalidArgumentError: the main input is of a kind that is not known here.
+    """
+    main = getattr(model, "main_input_name", "input_ids")
+    if main not in _MAKERS:
+        raise InvalidArgumentError(
+            f"no sample inputs are known for '{main}' of {type(model).__name__}: use the "
+            "Python API, OnnxExporter().export(model, inputs)"
+        )
+    parameters = inspect.signature(model.forward).parameters
+    inputs: dict[str, Any] = {main: _MAKERS[main](model.config)}
+    if main == "input_ids" and "attention_mask" in parameters:
+        inputs["attention_mask"] = torch.ones(BATCH, LENGTH, dtype=torch.int64)
+    if getattr(model.config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
+        inputs["decoder_input_ids"] = _ids(model.config)
+    if dynamic and main == "pixel_values" and "interpolate_pos_encoding" in parameters:
+        inputs["interpolate_pos_encoding"] = True
+    return inputs
+
+
+def _ids(config: Any) -> torch.Tensor:
+    text = config.get_text_config()
+    return torch.randint(3, text.vocab_size, (BATCH, LENGTH))
+
+
+def _pixels(config: Any) -> torch.Tensor:
+    size = getattr(config, "image_size", 224)
+    height, width = size if isinstance(size, (list, tuple)) else (size, size)
+    return torch.randn(BATCH, getattr(config, "num_channels", 3), height, width)
+
+
+def _features(config: Any) -> torch.Tensor:
+    return torch.randn(BATCH, config.num_mel_bins, 2 * config.max_source_positions)
+
+
+_MAKERS: dict[str, Callable[[Any], torch.Tensor]] = {
+    "input_ids": _ids,
+    "pixel_values": _pixels,
+    "input_features": _features,
+    "input_values": lambda config: torch.randn(BATCH, 16000),
+}

@@ -1,0 +1,92 @@
+// Lowering without torch, and the writer's files.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "ir/builder.h"
+#include "onnx/export.h"
+#include "onnx/inspect.h"
+#include "onnx/writer.h"
+
+namespace portwright {
+namespace {
+
+namespace fs = std::filesystem;
+
+Program program_of(const std::string& op) {
+  ProgramBuilder b;
+  const Expr batch = b.symbol("batch", {1, 64}, 2);
+  const ValueId x = b.input("x", DType::kFloat32, {batch, 512});
+  const ValueId w = b.parameter("w", DType::kFloat32, {512});
+  b.at("layer.0", {"model.py", 7});
+  const ValueId y = b.op(op, {ValueRef{x}, ValueRef{w}, Expr(1)}, DType::kFloat32, {batch, 512});
+  return b.output("y", y).build();
+}
+
+class Folder : public testing::Test {
+ protected:
+  void SetUp() override {
+    path = fs::temp_directory_path() /
+           ("portwright_" +
+            std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::create_directories(path);
+  }
+  void TearDown() override { fs::remove_all(path); }
+  fs::path path;
+};
+
+TEST(Lowering, NodeNamesFollowTheModulePath) {
+  const OnnxModel model = lower(program_of("aten.add.Tensor"), {});
+  ASSERT_EQ(model.nodes.size(), 1u);
+  EXPECT_EQ(model.nodes[0].name, "/layer.0/Add");
+}
+
+TEST(Lowering, ListsEveryMissingOperatorWithItsLine) {
+  try {
+    lower(program_of("aten.no_such_op.default"), {});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kMissingLowering);
+    EXPECT_NE(std::string(error.what()).find("aten.no_such_op.default"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("model.py:7"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("layer.0"), std::string::npos);
+  }
+}
+
+TEST(Lowering, RefusesOpsetsOutsideItsRange) {
+  OnnxOptions options;
+  options.opset = 17;
+  EXPECT_THROW(lower(program_of("aten.add.Tensor"), options), Error);
+}
+
+TEST_F(Folder, WeightsGoBesideTheModel) {
+  const OnnxModel model = lower(program_of("aten.add.Tensor"), {});
+  const OnnxFiles files = write_onnx(model, path / "model.onnx", true);
+  EXPECT_TRUE(fs::exists(path / "model.onnx_data"));
+  EXPECT_EQ(fs::file_size(files.data_path), files.data_bytes);
+  EXPECT_GE(files.data_bytes, 512u * 4u);
+}
+
+TEST_F(Folder, InspectReadsWhatWasWritten) {
+  write_onnx(lower(program_of("aten.add.Tensor"), {}), path / "model.onnx", false);
+  EXPECT_NE(inspect_onnx(path / "model.onnx").find("batch"), std::string::npos);
+}
+
+TEST_F(Folder, InspectRefusesATruncatedFile) {
+  write_onnx(lower(program_of("aten.add.Tensor"), {}), path / "model.onnx", false);
+  fs::resize_file(path / "model.onnx", fs::file_size(path / "model.onnx") / 2);
+  EXPECT_THROW(inspect_onnx(path / "model.onnx"), Error);
+}
+
+TEST_F(Folder, AFailedWriteLeavesNothing) {
+  const fs::path target = path / "taken.onnx";
+  fs::create_directories(target / "inside");  // nothing can be renamed onto it
+  const OnnxModel model = lower(program_of("aten.add.Tensor"), {});
+  EXPECT_THROW(write_onnx(model, target, true), Error);
+  size_t files = 0;
+  for (const auto& entry : fs::directory_iterator(path)) files += entry.is_regular_file();
+  EXPECT_EQ(files, 0u);
+}
+
+}  // namespace
+}  // namespace portwright

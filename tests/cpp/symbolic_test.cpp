@@ -1,0 +1,75 @@
+// Canonical forms, ranges, guards and what is learnt from them.
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "symbolic/symbol_table.h"
+
+namespace portwright {
+namespace {
+
+class Symbolic : public testing::Test {
+ protected:
+  Expr symbol(const std::string& name, int64_t lo, int64_t hi, int64_t hint) {
+    SymbolInfo info;
+    info.name = name;
+    info.range = {lo, hi};
+    info.hint = hint;
+    return table.add_symbol(std::move(info));
+  }
+  void guard(const Expr& a, Relation relation, const Expr& b) {
+    table.guard(Predicate::compare(a, relation, b), GuardKind::kDecision, {}, "");
+  }
+
+  SymbolTable table;
+  Expr s = symbol("s", 1, 1024, 8);
+  Expr t = symbol("t", 1, 1024, 8);
+};
+
+TEST_F(Symbolic, EqualExpressionsAreTheSameNode) {
+  EXPECT_EQ(s + t + s, Expr(2) * s + t);
+  EXPECT_EQ((s + Expr(1)) * (s - Expr(1)), s * s - Expr(1));
+  EXPECT_EQ(floor_div(Expr(6) * s, 3), Expr(2) * s);
+  EXPECT_EQ(mod(Expr(6) * s + Expr(1), 3), Expr(1));
+}
+
+TEST_F(Symbolic, RangesBoundExpressions) {
+  const Interval range = table.range(Expr(2) * s + Expr(3));
+  EXPECT_EQ(range.lo, 5);
+  EXPECT_EQ(range.hi, 2051);
+}
+
+TEST_F(Symbolic, RangesDecide) {
+  EXPECT_EQ(table.decide(Predicate::compare(s, Relation::kGe, 1)), true);
+  EXPECT_EQ(table.decide(Predicate::compare(s, Relation::kGt, 1024)), false);
+  EXPECT_EQ(table.decide(Predicate::compare(s, Relation::kEq, t)), std::nullopt);
+}
+
+TEST_F(Symbolic, AGuardIsTakenAtTheHintsAndKnownAfterwards) {
+  guard(s, Relation::kLe, 64);
+  EXPECT_EQ(table.decide(Predicate::compare(s, Relation::kGt, 64)), false);
+  EXPECT_EQ(table.guards().size(), 1u);
+}
+
+TEST_F(Symbolic, OppositeInequalitiesAreAnEquality) {
+  guard(s, Relation::kGe, t);
+  guard(t, Relation::kGe, s);
+  EXPECT_EQ(table.resolve(s), table.resolve(t));
+}
+
+TEST_F(Symbolic, ARequirementThatFailsAtTheHintsIsAnError) {
+  EXPECT_THROW(table.require(Predicate::compare(s, Relation::kEq, 9), GuardKind::kEquality, {}, ""),
+               Error);
+}
+
+TEST_F(Symbolic, OverflowIsAnErrorNotAWrapAround) {
+  try {
+    Expr huge = Expr(int64_t{1} << 62) * s;
+    huge = huge + huge;
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kOverflow);
+  }
+}
+
+}  // namespace
+}  // namespace portwright
