@@ -170,6 +170,7 @@ def _verify(
             "sizes": result.sizes,
             "largest_differences": result.differences,
             "problems": result.problems,
+            "refused": result.refused,
         }
         for result in results
     ]
@@ -270,7 +271,7 @@ def print_report(report: dict[str, Any]) -> None:
     runs = Table("shapes", "inputs", "output", "largest difference", "")
     for run in report["runs"]:
         sizes = ", ".join(f"{name} {size}" for name, size in run["sizes"].items())
-        verdict = "; ".join(run["problems"]) or "equal"
+        verdict = "; ".join(run["problems"]) or run["refused"] or "equal"
         for name, gap in run["largest_differences"].items() or [("", None)]:
             runs.add_row(run["name"], sizes, name, "" if gap is None else f"{gap:.2e}", verdict)
     console.print(runs)

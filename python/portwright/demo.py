@@ -73,6 +73,7 @@ def run_demo(folder: str) -> dict[str, Any]:
                 "sizes": run.sizes,
                 "largest_differences": run.differences,
                 "problems": run.problems,
+                "refused": run.refused,
             }
             for run in runs
         ],

@@ -12,6 +12,7 @@ import torch
 
 from portwright import tree
 from portwright.capture import CapturedProgram
+from portwright.errors import GuardViolatedError
 
 TOLERANCES = {torch.float16: 2e-2, torch.bfloat16: 2e-2}
 RUNTIME_TOLERANCE = 1e-3  # ONNX Runtime in fp32
@@ -26,6 +27,7 @@ class Comparison:
     sizes: dict[str, list[int]]
     differences: dict[str, float] = field(default_factory=dict)  # largest |a - b| by output
     problems: list[str] = field(default_factory=list)
+    refused: str = ""  # the condition of the program that these sizes break
 
     @property
     def matches(self) -> bool:
@@ -69,7 +71,7 @@ def compare(
     name: str, inputs: dict[str, Any], actual: Any, expected: Any, tolerance: float
 ) -> Comparison:
     """Compares two output structures, caches included, tensor by tensor."""
-    result = Comparison(name, {key: list(t.shape) for key, t in tree.flatten(inputs)[0]})
+    result = Comparison(name, _sizes(inputs))
     ours = tree.output_names(tree.flatten(actual)[0])
     eager = tree.output_names(tree.flatten(expected)[0])
     if [key for key, _ in ours] != [key for key, _ in eager]:
@@ -128,7 +130,8 @@ def verify(
 ) -> list[Comparison]:
     """Runs the artifact (`run(**inputs)`) and eager on the sample and on other sizes.
 
-    An input that eager itself refuses is left out; one that only the artifact refuses is a problem.
+    An input that eager itself refuses is left out; one that only the artifact refuses is a problem,
+    unless a condition of the program that its notes name refuses it: that is in `refused`.
     """
     results = []
     training = [module for module in model.modules() if module.training]
@@ -145,15 +148,27 @@ def verify(
                 continue
             try:
                 actual = run(**_own(variant))
+            except GuardViolatedError as error:
+                result = Comparison(name, _sizes(variant))
+                if name == "sample":
+                    result.problems.append(f"refused: {error}")
+                else:
+                    result.refused = str(error)
+                results.append(result)
+                continue
             except Exception as error:
-                sizes = {key: list(t.shape) for key, t in tree.flatten(variant)[0]}
-                results.append(Comparison(name, sizes, problems=[f"does not run: {error}"]))
+                problems = [f"does not run: {error}"]
+                results.append(Comparison(name, _sizes(variant), problems=problems))
                 continue
             results.append(compare(name, variant, actual, expected, tolerance))
     finally:
         for module in training:
             module.training = True
     return results
+
+
+def _sizes(inputs: dict[str, Any]) -> dict[str, list[int]]:
+    return {key: list(tensor.shape) for key, tensor in tree.flatten(inputs)[0]}
 
 
 def _own(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,17 @@ int64_t probe_step(int probe, size_t symbol) {
   return kSteps[(3 * probe + 5 * symbol + probe * symbol) % std::size(kSteps)];
 }
 
-std::vector<std::vector<int64_t>> assignments(const SymbolTable& symbols, int count) {
+// For each symbol the one that it moves with; itself where it moves alone.
+using Ties = std::vector<SymbolId>;
+
+Ties no_ties(const SymbolTable& symbols) {
+  Ties ties(symbols.size());
+  for (SymbolId id = 0; id < ties.size(); ++id) ties[id] = id;
+  return ties;
+}
+
+std::vector<std::vector<int64_t>> assignments(const SymbolTable& symbols, const Ties& ties,
+                                              int count) {
   std::vector<std::vector<int64_t>> probes;
   for (int probe = 0; probe < count; ++probe) {
     std::vector<int64_t> values(symbols.hints().begin(), symbols.hints().end());
@@ -33,7 +43,7 @@ std::vector<std::vector<int64_t>> assignments(const SymbolTable& symbols, int co
       const Interval range = symbols.info(static_cast<SymbolId>(id)).range;
       int64_t moved = values[id] + probe_step(probe, id);
       if (moved > range.hi) moved = std::max(range.lo, values[id] - probe_step(probe, id) % 5 - 1);
-      values[id] = std::clamp(moved, range.lo, range.hi);
+      values[id] = ties[id] == id ? std::clamp(moved, range.lo, range.hi) : values[ties[id]];
     }
     for (size_t id = 0; id < values.size(); ++id) {
       if (auto replacement = symbols.replacement(static_cast<SymbolId>(id))) {
@@ -227,10 +237,48 @@ TensorType fit_tensor(const OpInfo& op, const Candidates& candidates,
   return normalized(std::move(type));
 }
 
+// Whether the Meta kernel takes sizes that move by these ties.
+bool runs_with(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments,
+               const Ties& ties) {
+  try {
+    for (const auto& values : assignments(tracer.symbols(), ties, 2)) {
+      run_meta(tracer, op, arguments, values);
+    }
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+// States sizes as equal that are equal at the sample and that the kernel refuses when they differ
+// (the inner dims of a product). False when that does not help.
+bool learn_equal_sizes(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments) {
+  const SymbolTable& symbols = tracer.symbols();
+  Ties ties = no_ties(symbols);
+  for (SymbolId id = 0; id < ties.size(); ++id) {
+    for (SymbolId other = 0; other < id && ties[id] == id; ++other) {
+      if (symbols.hints()[other] == symbols.hints()[id] && !symbols.replacement(other)) {
+        ties[id] = other;
+      }
+    }
+  }
+  if (!runs_with(tracer, op, arguments, ties)) return false;
+  for (SymbolId id = 0; id < ties.size(); ++id) {
+    const SymbolId tied = std::exchange(ties[id], id);
+    if (tied == id || runs_with(tracer, op, arguments, ties)) continue;
+    ties[id] = tied;
+    tracer.require_equal(tracer.symbols().symbol(tied), tracer.symbols().symbol(id));
+  }
+  return true;
+}
+
 }  // namespace
 
 ResultTypes Tracer::probe(const OpInfo& op, const std::vector<Argument>& arguments) {
-  std::vector<std::vector<int64_t>> probes = assignments(symbols(), kProbes);
+  if (!runs_with(*this, op, arguments, no_ties(symbols()))) {
+    learn_equal_sizes(*this, op, arguments);
+  }
+  std::vector<std::vector<int64_t>> probes = assignments(symbols(), no_ties(symbols()), kProbes);
   const Candidates candidates(*this, arguments, probes);
   if (!candidates.symbolic()) probes.resize(1);
   std::vector<torch::jit::Stack> stacks;

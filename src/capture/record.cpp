@@ -128,8 +128,8 @@ void Tracer::require_equal(const Expr& a, const Expr& b) {
   symbols().require(equal, GuardKind::kEquality, place.source, place.module_path);
 }
 
-bool Tracer::holds(const Predicate& predicate) {
-  if (auto truth = symbols().decide(predicate, true)) return *truth;
+bool Tracer::holds(const Predicate& predicate, bool assume_sizes) {
+  if (auto truth = symbols().decide(predicate, assume_sizes)) return *truth;
   const Place place = current_place();
   return symbols().guard(predicate, GuardKind::kDecision, place.source, place.module_path);
 }

@@ -149,8 +149,10 @@ SliceBounds clamp_slice(Tracer& tracer, const Expr& size, const Argument& start_
   auto negative = [&](const Expr& expr) {
     return tracer.holds(Predicate::compare(expr, Relation::kLt, 0));
   };
+  // x[:1] is taken to have an element; x[:2] of a size that may be 1 is another shape there.
   auto beyond = [&](const Expr& expr, const Expr& limit) {
-    return tracer.holds(Predicate::compare(expr, Relation::kGt, limit));
+    const bool assume_sizes = !expr.is_constant() || expr.constant() < 2;
+    return tracer.holds(Predicate::compare(expr, Relation::kGt, limit), assume_sizes);
   };
   if (negative(start)) start = start + size;
   if (negative(start)) start = 0;

@@ -325,33 +325,56 @@ Rule split_with_sizes(Tracer& tracer, const OpInfo&, const Arguments& arguments)
   return list_of(std::move(parts));
 }
 
-Rule split(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
-  const TensorType* type = tensor_type(tracer, arguments[0]);
-  const auto* size = std::get_if<Expr>(&arguments[1]);
-  if (type == nullptr || size == nullptr) return std::nullopt;
-  const size_t dim = wrap_dim(*constant_int(arguments[2]), type->rank());
-  const auto extent = type->shape[dim].maybe_constant();
-  if (!extent || !size->is_constant() || size->constant() <= 0) {
-    // How many parts there are depends on the sizes; a whole number of equal parts is exact.
-    auto count = divide_exactly(type->shape[dim], *size);
-    if (!count || !count->is_constant()) return std::nullopt;
-    return list_of(std::vector<TensorType>(count->constant(), part_of(*type, dim, *size)));
+// Parts of `size` along `dim`, the last one smaller or as large. How many there are depends on the
+// sizes: the number at the sample is a guard unless it always is that.
+Rule equal_parts(Tracer& tracer, const TensorType& type, size_t dim, const Expr& size) {
+  const Expr extent = type.shape[dim];
+  const int64_t count = tracer.symbols().hint(ceil_div(extent, size));
+  const Expr rest = extent - size * Expr(count - 1);
+  auto as_at_sample = [&](const Predicate& predicate) { return tracer.holds(predicate, false); };
+  if (count < 1 || !as_at_sample(Predicate::compare(rest, Relation::kGe, 1)) ||
+      !as_at_sample(Predicate::compare(rest, Relation::kLe, size))) {
+    return std::nullopt;
   }
-  std::vector<TensorType> parts;
-  for (int64_t start = 0; start < *extent; start += size->constant()) {
-    parts.push_back(part_of(*type, dim, std::min(size->constant(), *extent - start)));
-  }
+  std::vector<TensorType> parts(count - 1, part_of(type, dim, size));
+  parts.push_back(part_of(type, dim, rest));
   return list_of(std::move(parts));
 }
 
+Rule split(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* found = tensor_type(tracer, arguments[0]);
+  const auto* size = std::get_if<Expr>(&arguments[1]);
+  if (found == nullptr || size == nullptr) return std::nullopt;
+  const TensorType type = *found;
+  const size_t dim = wrap_dim(*constant_int(arguments[2]), type.rank());
+  if (auto count = divide_exactly(type.shape[dim], *size); count && count->is_constant()) {
+    return list_of(std::vector<TensorType>(count->constant(), part_of(type, dim, *size)));
+  }
+  return equal_parts(tracer, type, dim, tracer.symbols().resolve(*size));
+}
+
+Rule chunk(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* found = tensor_type(tracer, arguments[0]);
+  const auto count = constant_int(arguments[1]);
+  if (found == nullptr || !count || *count < 1) return std::nullopt;
+  const TensorType type = *found;
+  const size_t dim = wrap_dim(*constant_int(arguments[2]), type.rank());
+  if (auto size = divide_exactly(type.shape[dim], Expr(*count)); size && !size->is_constant(0)) {
+    return list_of(std::vector<TensorType>(*count, part_of(type, dim, *size)));
+  }
+  return equal_parts(tracer, type, dim, ceil_div(type.shape[dim], *count));
+}
+
+// The number of results fixes the size.
 Rule unbind(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
   const TensorType* type = tensor_type(tracer, arguments[0]);
   if (type == nullptr) return std::nullopt;
   const size_t dim = wrap_dim(*constant_int(arguments[1]), type->rank());
-  const auto count = type->shape[dim].maybe_constant();
-  if (!count) return std::nullopt;
+  const Expr extent = type->shape[dim];
+  const int64_t count = tracer.symbols().hint(extent);
+  tracer.require_equal(extent, count);
   const Rule item = select(tracer, op, {arguments[0], arguments[1], Expr(0)});
-  return list_of(std::vector<TensorType>(*count, item->at(0).types[0]));
+  return list_of(std::vector<TensorType>(count, item->at(0).types[0]));
 }
 
 Rule cat(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
@@ -572,13 +595,24 @@ Rule plain_matmul(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(a->dtype, std::move(shape));
 }
 
-// With the output's size given; from scale factors it is probed.
+// To a given size, or to floor(size * scale_factor) as torch's compute_output_size has it.
 Rule upsample(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   const TensorType* type = tensor_type(tracer, arguments[0]);
-  const auto* size = std::get_if<IntList>(&arguments[1]);
-  if (type == nullptr || size == nullptr || size->size() + 2 != type->rank()) return std::nullopt;
+  if (type == nullptr || type->rank() < 3) return std::nullopt;
   Shape shape(type->shape.begin(), type->shape.begin() + 2);
-  shape.insert(shape.end(), size->begin(), size->end());
+  const size_t spatial = type->rank() - 2;
+  const auto* factors = std::get_if<FloatList>(&arguments.back());
+  if (const auto* size = std::get_if<IntList>(&arguments[1]); size && size->size() == spatial) {
+    for (const Expr& item : *size) shape.push_back(tracer.symbols().resolve(item));
+  } else if (factors != nullptr && factors->size() == spatial) {
+    for (size_t i = 0; i < spatial; ++i) {
+      const Real scaled =
+          Real::binary(RealOp::kMul, Real::ratio(type->shape[2 + i]), Real((*factors)[i]));
+      shape.push_back(round_to_int(scaled, Rounding::kFloor, &tracer.symbols()));
+    }
+  } else {
+    return std::nullopt;
+  }
   return one(type->dtype, std::move(shape));
 }
 
@@ -667,11 +701,12 @@ const std::vector<RuleFamily>& families() {
 
 const std::unordered_map<std::string_view, ShapeRule>& rules_by_overload() {
   static const std::unordered_map<std::string_view, ShapeRule> kRules = {
-      {"aten.where.self", elementwise},    {"aten.view.default", view},
-      {"aten.split.Tensor", split},        {"aten.mean.dim", reduction},
-      {"aten.sum.dim_IntList", reduction}, {"aten.amax.default", reduction},
-      {"aten.amin.default", reduction},    {"aten.any.dim", reduction},
-      {"aten.all.dim", reduction},         {"aten.argmax.default", reduction},
+      {"aten.where.self", elementwise},   {"aten.view.default", view},
+      {"aten.split.Tensor", split},       {"aten.chunk.default", chunk},
+      {"aten.mean.dim", reduction},       {"aten.sum.dim_IntList", reduction},
+      {"aten.amax.default", reduction},   {"aten.amin.default", reduction},
+      {"aten.any.dim", reduction},        {"aten.all.dim", reduction},
+      {"aten.argmax.default", reduction},
   };
   return kRules;
 }

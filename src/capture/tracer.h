@@ -99,7 +99,8 @@ class Tracer {
   // Ops' rules: states that two sizes are equal (broadcasting, matmul).
   void require_equal(const Expr& a, const Expr& b);
   // Truth under operators' rules, recorded as a guard when ranges do not settle it.
-  bool holds(const Predicate& predicate);
+  // `assume_sizes`: sizes count as 2 or more, for rules that run the same at 0 and 1.
+  bool holds(const Predicate& predicate, bool assume_sizes = true);
 
   // Probing (probing.cpp).
   ResultTypes result_types(const OpInfo& op, const std::vector<Argument>& arguments);

@@ -19,12 +19,12 @@ class Interpreter {
   // Error(kUnsupported) when PyTorch lacks an operator of the program.
   explicit Interpreter(std::shared_ptr<const Program> program);
 
-  // The user outputs for these user inputs, in the signature's order. Buffers and inputs that the
-  // program mutates are written. Error(kGuardViolated) names the input and the dim that the program
-  // was not captured for; Error(kInvalidArgument) a wrong count, rank or dtype.
-  // The symbols' values for these inputs. Error(kInvalidArgument) for another count, rank or dtype,
-  // Error(kGuardViolated) for sizes that the program was not captured for.
+  // The symbols' values for these user inputs. Error(kInvalidArgument) for another count, rank or
+  // dtype, Error(kGuardViolated) for sizes that the program was not captured for; both name the
+  // input and the dim.
   std::vector<int64_t> check(const std::vector<at::Tensor>& inputs) const;
+  // The user outputs, in the signature's order, after check(). Buffers and inputs that the program
+  // mutates are written.
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs) const;
 
  private:

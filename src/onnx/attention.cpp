@@ -76,11 +76,9 @@ void attention(const LoweringCall& call) {
   if (call.has(kScale)) {
     scale = e.tensor(call.arg(kScale), dtype);
   } else {
-    const Expr width = query_type.shape.back();
-    if (!width.is_constant()) {
-      throw Error(ErrorCode::kUnsupported, "attention with a symbolic head size");
-    }
-    scale = e.scalar(1.0 / std::sqrt(static_cast<double>(width.constant())), dtype);
+    const Real width = Real::ratio(query_type.shape.back());
+    const Real inverse = Real::binary(RealOp::kTrueDiv, 1.0, Real::unary(RealOp::kSqrt, width));
+    scale = e.scalar_real(inverse, dtype);
   }
   const std::string scores = e.op("MatMul", {e.op("Mul", {query, scale}), e.transpose(key, order)});
   std::string weights = e.op("Softmax", {masked(call, scores, dtype)}, {{"axis", int64_t{-1}}});

@@ -1,14 +1,27 @@
 // Interpolation: upsample_* by output size or by scale factors.
+#include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "onnx/lowering.h"
 
 namespace portwright {
 namespace {
 
+bool whole(double factor) { return factor == std::floor(factor); }
+
+// The factors that torch samples by, when the model gave them and they are not the ratio of the
+// sizes: floor(size * factor) is only exact for whole ones.
+const FloatList* sampling_factors(const LoweringCall& call) {
+  if (call.has(1)) return nullptr;
+  const auto* factors = std::get_if<FloatList>(&call.node.arguments.back());
+  if (factors == nullptr || std::all_of(factors->begin(), factors->end(), whole)) return nullptr;
+  return factors;
+}
+
 // The Resize that matches torch: cubic with a = -0.75, half-pixel centres unless align_corners,
 // nearest by the floor of the source position.
-std::string resize(const LoweringCall& call, const std::string& mode, bool align_corners) {
+void resize(const LoweringCall& call, const std::string& mode, bool align_corners) {
   Emitter& e = call.emit;
   const std::string transform = align_corners       ? "align_corners"
                                 : mode == "nearest" ? "asymmetric"
@@ -16,39 +29,22 @@ std::string resize(const LoweringCall& call, const std::string& mode, bool align
   OnnxAttributes attributes = {{"mode", mode}, {"coordinate_transformation_mode", transform}};
   if (mode == "nearest") attributes.emplace_back("nearest_mode", std::string("floor"));
   if (mode == "cubic") attributes.emplace_back("cubic_coeff_a", -0.75F);
-  return e.op("Resize", {e.tensor(call.arg(0)), "", "", e.shape(call.result().shape)}, attributes);
+  const std::string x = e.tensor(call.arg(0));
+  if (const FloatList* factors = align_corners ? nullptr : sampling_factors(call)) {
+    std::vector<std::string> scales(2, e.unsqueeze(e.scalar(1, DType::kFloat32), {0}));
+    for (double factor : *factors) {
+      scales.push_back(e.unsqueeze(e.scalar(factor, DType::kFloat32), {0}));
+    }
+    const std::string all = e.op("Concat", scales, {{"axis", int64_t{0}}});
+    return call.give(e.op("Resize", {x, "", all}, attributes));
+  }
+  call.give(e.op("Resize", {x, "", "", e.shape(call.result().shape)}, attributes));
 }
 
 // upsample_*.vec(input, output_size, align_corners, scale_factors); nearest has no align_corners.
-void require_size(const LoweringCall& call, size_t scales) {
-  if (!call.has(1) && call.node.arguments.size() > scales && call.has(scales)) {
-    // With given factors torch samples by them, not by the ratio of the sizes: these agree only
-    // where the scaled size is whole.
-    const auto& factors = std::get<FloatList>(call.arg(scales));
-    for (double factor : factors) {
-      if (factor != static_cast<double>(static_cast<int64_t>(factor))) {
-        throw Error(ErrorCode::kUnsupported,
-                    "interpolate with a fractional scale_factor: give size=, or "
-                    "recompute_scale_factor=True");
-      }
-    }
-  }
-}
-
-void linear(const LoweringCall& call) {
-  require_size(call, 3);
-  call.give(resize(call, "linear", flag(call.arg(2))));
-}
-
-void cubic(const LoweringCall& call) {
-  require_size(call, 3);
-  call.give(resize(call, "cubic", flag(call.arg(2))));
-}
-
-void nearest(const LoweringCall& call) {
-  require_size(call, 2);
-  call.give(resize(call, "nearest", false));
-}
+void linear(const LoweringCall& call) { resize(call, "linear", flag(call.arg(2))); }
+void cubic(const LoweringCall& call) { resize(call, "cubic", flag(call.arg(2))); }
+void nearest(const LoweringCall& call) { resize(call, "nearest", false); }
 
 }  // namespace
 

@@ -58,12 +58,17 @@ std::optional<Expr> divide_by_polynomial(const Expr& a, const Expr& b) {
   return make_expr(table, std::move(quotient));
 }
 
-// sum + factor * c * (a - mod(a, b) - b * floor_div(a, b)), which is the same value.
+// sum + multiplier * (a - mod(a, b) - b * floor_div(a, b)), which is the same value. Products are
+// plain: folding them would come back here with the same term.
 std::optional<Expr> exchange(const Expr& sum, const Expr& multiplier, const Atom& mod_atom) {
-  const Expr floor_multiple = mod_atom.b * floor_div(mod_atom.a, mod_atom.b);
-  std::optional<Expr> result = try_combine(sum, 1, multiplier * mod_atom.a);
-  if (result) result = try_combine(*result, -1, multiplier * Expr(mod_atom.node));
-  if (result) result = try_combine(*result, -1, multiplier * floor_multiple);
+  std::optional<Expr> result = sum;
+  auto add = [&](int64_t sign, const std::optional<Expr>& expr) {
+    const auto product = expr ? try_multiply(multiplier, *expr) : std::nullopt;
+    result = result && product ? try_combine(*result, sign, *product) : std::nullopt;
+  };
+  add(1, mod_atom.a);
+  add(-1, Expr(mod_atom.node));
+  add(-1, try_multiply(mod_atom.b, floor_div(mod_atom.a, mod_atom.b)));
   return result;
 }
 

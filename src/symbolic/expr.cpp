@@ -49,12 +49,23 @@ bool multiply_terms(const TermView& a, const TermView& b, Terms* product) {
 }
 
 Expr multiply_nodes(const Expr& a, const Expr& b) {
-  Terms terms;
-  if (!multiply_terms(TermView(a), TermView(b), &terms)) throw_overflow(a, "*", b);
-  return fold_division_identities(make_expr(common_table(a, b), std::move(terms)));
+  const std::optional<Expr> product = try_multiply(a, b);
+  if (!product) throw_overflow(a, "*", b);
+  return fold_division_identities(*product);
 }
 
 }  // namespace
+
+std::optional<Expr> try_multiply(const Expr& a, const Expr& b) {
+  if (a.is_constant() && b.is_constant()) {
+    int64_t product;
+    if (__builtin_mul_overflow(a.constant(), b.constant(), &product)) return std::nullopt;
+    return product;
+  }
+  Terms terms;
+  if (!multiply_terms(TermView(a), TermView(b), &terms)) return std::nullopt;
+  return make_expr(common_table(a, b), std::move(terms));
+}
 
 int64_t Expr::constant() const {
   if (!is_constant()) {

@@ -46,6 +46,9 @@ bool add_scaled(const TermView& a, const TermView& b, int64_t scale, Terms* sum)
 Expr make_expr(SymbolTable* table, Terms terms);
 // a + scale * b, or nothing on overflow; without the folding of division identities.
 std::optional<Expr> try_combine(const Expr& a, int64_t scale, const Expr& b);
+
+// a * b with no identity folded; nothing on overflow.
+std::optional<Expr> try_multiply(const Expr& a, const Expr& b);
 // The table of two operands, of which at least one is no constant. Error(kInternal) when they
 // belong to different tables.
 SymbolTable* common_table(const Expr& a, const Expr& b);

@@ -19,18 +19,22 @@ bool wins(const Expr& a, const Expr& b, bool want_min, const SymbolTable& table)
                   : table.range_of_difference(a, b).lo >= 0;
 }
 
-// The operands of nested atoms of this kind, in order.
-void flatten(const Expr& expr, AtomKind kind, std::vector<Expr>* operands) {
-  const bool single = !expr.is_constant() && expr.node()->terms.size() == 1 &&
-                      expr.node()->terms[0].coefficient == 1 &&
-                      expr.node()->terms[0].factors.size() == 1;
-  const Atom* atom = single ? expr.node()->terms[0].factors[0] : nullptr;
+// The operands of nested atoms of this kind, in order: min(a, min(b, c) + 1) has a, b + 1, c + 1.
+// False when a constant leaves 64 bits.
+bool flatten(const Expr& expr, AtomKind kind, int64_t offset, std::vector<Expr>* operands) {
+  const std::optional<Expr> moved = try_combine(expr, 1, offset);
+  if (!moved) return false;
+  const Expr bare = moved->is_constant() ? *moved : without_constant(*moved);
+  const bool single = !bare.is_constant() && bare.node()->terms.size() == 1 &&
+                      bare.node()->terms[0].coefficient == 1 &&
+                      bare.node()->terms[0].factors.size() == 1;
+  const Atom* atom = single ? bare.node()->terms[0].factors[0] : nullptr;
   if (atom == nullptr || atom->kind != kind) {
-    operands->push_back(expr);
-    return;
+    operands->push_back(*moved);
+    return true;
   }
-  flatten(atom->a, kind, operands);
-  flatten(atom->b, kind, operands);
+  const int64_t constant = constant_term(*moved);
+  return flatten(atom->a, kind, constant, operands) && flatten(atom->b, kind, constant, operands);
 }
 
 void drop_losers(std::vector<Expr>* operands, bool want_min, const SymbolTable& table) {
@@ -73,22 +77,10 @@ Expr extremum_nodes(const Expr& a, const Expr& b, AtomKind kind) {
   SymbolTable* table = common_table(a, b);
   if (wins(a, b, want_min, *table)) return a;
   if (wins(b, a, want_min, *table)) return b;
-  int64_t shift = 0;
   std::vector<Expr> operands;
-  for (const Expr& operand : {a, b}) flatten(operand, kind, &operands);
-  // Operands like min(s, 3) + 2 open up only after the shift; then flatten once more.
-  if (const int64_t moved = shift_out_constant(&operands); moved != 0) {
-    shift = moved;
-    std::vector<Expr> opened;
-    for (const Expr& operand : operands) flatten(operand, kind, &opened);
-    operands = std::move(opened);
-  }
+  if (!flatten(a, kind, 0, &operands) || !flatten(b, kind, 0, &operands)) operands = {a, b};
   drop_losers(&operands, want_min, *table);
-  if (operands.size() > 1) {
-    if (const int64_t moved = shift_out_constant(&operands); moved != 0) {
-      if (__builtin_add_overflow(shift, moved, &shift)) throw_overflow(a, "min/max", b);
-    }
-  }
+  const int64_t shift = operands.size() > 1 ? shift_out_constant(&operands) : 0;
   std::sort(operands.begin(), operands.end(),
             [](const Expr& x, const Expr& y) { return compare_exprs(x, y) < 0; });
   Expr result = operands.back();

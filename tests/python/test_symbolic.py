@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import sympy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from portwright._core import symbolic
 
 NAMES = ["a", "b", "c"]
@@ -74,8 +75,13 @@ def to_sympy(tree: Any) -> Any:
     return {"+": a + b, "-": a - b, "*": a * b}[op]
 
 
+# A quotient times a remainder: folding one with the other must end.
+QUOTIENT_BY_REMAINDER = ("*", ("//", "b", 8), ("%", ("min", ("+", "a", 1), ("max", "b", "c")), 7))
+
+
 @settings(max_examples=400, deadline=None)
 @given(trees, values)
+@example(QUOTIENT_BY_REMAINDER, {"a": 9, "b": 50, "c": 2})
 def test_evaluation_equals_python(tree: Any, at: dict[str, int]) -> None:
     _, symbols = new_table()
     assert build(tree, symbols).evaluate(at) == compute(tree, at)
@@ -91,6 +97,7 @@ def test_ranges_hold_every_value(tree: Any, at: dict[str, int]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(trees)
+@example(("min", "c", ("min", "a", ("+", "b", 1))))
 def test_text_round_trips(tree: Any) -> None:
     table, symbols = new_table()
     expr = build(tree, symbols)

@@ -25,6 +25,7 @@ class ONNXProgram:
         self._config = config
         self._session: Any = None
         self._interpreter: _core.Interpreter | None = None
+        self._saved_path: str | None = None
 
     @property
     def input_names(self) -> list[str]:
@@ -80,10 +81,12 @@ class ONNXProgram:
         if os.path.isdir(path):
             raise FileError(f"'{path}' is a directory: give the path of the .onnx file")
         external = self._config.external_data if external_data is None else external_data
-        return dict(self._model.write(path, external))
+        facts = dict(self._model.write(path, external))
+        self._saved_path, self._session = path, None
+        return facts
 
     def __call__(self, **inputs: Any) -> Any:
-        """Runs the model in ONNX Runtime on the CPU.
+        """Runs the model in ONNX Runtime on the CPU: the file that was saved last, if there is one.
 
         Returns:
             The model's own output structure (a ModelOutput with its cache rebuilt), of CPU tensors.
@@ -119,10 +122,16 @@ class ONNXProgram:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+
+        def session(path: str) -> Any:
+            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+        if self._saved_path is not None and os.path.isfile(self._saved_path):
+            return session(self._saved_path)
         with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
             path = os.path.join(folder, "model.onnx")
             self._model.write(path, True)
-            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            return session(path)
 
 
 class OnnxExporter(DynamoExporter):
