@@ -19,7 +19,7 @@ help:  ## Show the commands
 
 build: .venv/.ready  ## Set up .venv and build the engine and its tests
 	@$(PYTHON) -m pip install -q --no-build-isolation --no-deps -e . \
-	  -Ccmake.define.PORTWRIGHT_TESTS=ON
+	  --config-settings=cmake.define.PORTWRIGHT_TESTS=ON
 	@$(PYTHON) -c "import portwright; print('portwright', portwright.__version__, 'is ready in .venv')"
 
 demo: build  ## Export the real MiniLM to ONNX and verify it
