@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -133,6 +134,22 @@ def _weights(model: torch.nn.Module) -> list[tuple[str, str, bool, torch.Tensor]
     return found
 
 
+# Functions of vision models that ask torch.jit.is_tracing() for the branch that holds for every
+# image size. Where others ask (whether to make a cache), they get eager's answer.
+_SIZE_FUNCTIONS = frozenset(
+    {
+        "interpolate_pos_encoding",
+        "_tile_position_embeddings",
+        "get_absolute_positions",
+        "unfolding",
+    }
+)
+
+
+def _is_tracing() -> bool:
+    return sys._getframe(1).f_code.co_name in _SIZE_FUNCTIONS
+
+
 @contextlib.contextmanager
 def _stage(model: torch.nn.Module) -> Iterator[None]:
     """Eval mode, export flags, no autograd; all put back afterwards."""
@@ -147,8 +164,7 @@ def _stage(model: torch.nn.Module) -> Iterator[None]:
             module.training = False
         compiler._is_compiling_flag = True  # type: ignore[attr-defined]
         compiler._is_exporting_flag = True  # type: ignore[attr-defined]
-        # Vision models ask it to take the branch that holds for every image size.
-        torch.jit.is_tracing = lambda: True  # type: ignore[attr-defined]
+        torch.jit.is_tracing = _is_tracing  # type: ignore[attr-defined]
         with torch.no_grad():
             yield
     finally:
@@ -169,6 +185,25 @@ def _call_with_path(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         _core.leave_module()
 
 
+def _item(self: torch.Tensor) -> Any:
+    """Tensor.item: of a traced integer or bool tensor a symbol (torch's can only hold Python's)."""
+    if not _core.is_traced(self):
+        return _original_item(self)
+    node = _core.read_item(self)
+    number: Any = torch.SymBool if self.dtype == torch.bool else torch.SymInt
+    return number(node)
+
+
+def _tolist(self: torch.Tensor) -> Any:
+    if not _core.is_traced(self):
+        return _original_tolist(self)
+    return [item.tolist() for item in self.unbind(0)] if self.dim() else self.item()
+
+
+_original_item = torch.Tensor.item
+_original_tolist = torch.Tensor.tolist
+_TENSOR_METHODS = {"item": _item, "tolist": _tolist}
+
 # Methods that torch.SymInt's operators look for on a C++ SymNode and that torch does not bind.
 _SYM_NODE_METHODS = {
     "trunc": _core.sym_trunc,
@@ -186,11 +221,16 @@ def _tracing(tracer: _core.Tracer) -> Iterator[None]:
         for name in added:
             setattr(node_class, name, _sym_node_method(name))
         torch.nn.Module.__call__ = _call_with_path  # type: ignore[method-assign]
+        for name, method in _TENSOR_METHODS.items():
+            setattr(torch.Tensor, name, method)
         tracer.start()
         yield
     finally:
         tracer.stop()
         torch.nn.Module.__call__ = _original_call  # type: ignore[method-assign]
+        for name in _TENSOR_METHODS:
+            if name in vars(torch.Tensor):  # the originals are its base class's
+                delattr(torch.Tensor, name)
         for name in added:
             delattr(node_class, name)
 

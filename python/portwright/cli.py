@@ -1,4 +1,4 @@
-"""The command line: `portwright export` and `portwright inspect`.
+"""The command line: `portwright export`, `portwright inspect` and `portwright sweep`.
 
 Exit codes: 0 verified (or --no-verify); 1 the artifact differs from eager; 2 misuse; 3 the export
 failed; 4 verification was asked for and is impossible.
@@ -95,6 +95,22 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", help="a .onnx file")
     inspect.add_argument("--json", action="store_true", help="as JSON on stdout")
     inspect.set_defaults(run=_inspect)
+    sweep = commands.add_parser(
+        "sweep",
+        help="capture and verify every model of a zoo, in worker processes",
+        description="A zoo is a folder with cases.txt and a module zoo: build(case), "
+        "variant_inputs(case, model). Cases that the output has a row for are not run again.",
+    )
+    sweep.add_argument("--zoo", required=True, help="the folder")
+    sweep.add_argument("--stage", choices=["capture", "onnx"], default="capture")
+    sweep.add_argument("--static", action="store_true", help="static shapes, sample only")
+    sweep.add_argument("--only", default="", metavar="REGEX", help="cases that match")
+    sweep.add_argument("--every", type=int, default=1, metavar="N", help="each N-th case")
+    sweep.add_argument("--jobs", type=int, default=2, help="worker processes (default 2)")
+    sweep.add_argument("--timeout", type=float, default=120.0, help="seconds for a case")
+    sweep.add_argument("--memory", type=float, default=8.0, help="GiB for a worker")
+    sweep.add_argument("-o", "--output", default="sweep.jsonl", help="rows, one JSON per line")
+    sweep.set_defaults(run=_sweep)
     return parser
 
 
@@ -301,6 +317,42 @@ def _inspect(options: argparse.Namespace) -> int:
         else:
             print(f"{key}: {value}")
     return VERIFIED
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    import re
+
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from portwright.sweep import SweepOptions, summary, sweep
+
+    path = os.path.join(options.zoo, "cases.txt")
+    if not os.path.isfile(path):
+        raise Misuse(f"'{options.zoo}' is no zoo: it has no cases.txt")
+    with open(path, encoding="utf-8") as file:
+        cases = [line.split()[0] for line in file if line.strip() and not line.startswith("#")]
+    try:
+        cases = [case for case in cases if re.search(options.only, case)][:: options.every]
+    except re.error as error:
+        raise Misuse(f"--only {options.only}: {error}") from None
+    limits = SweepOptions(
+        zoo=options.zoo,
+        stage=options.stage,
+        dynamic=not options.static,
+        jobs=options.jobs,
+        timeout=options.timeout,
+        memory_gib=options.memory,
+    )
+    columns = (MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("", total=len(cases))
+
+        def show(row: dict[str, Any], done: int, _: int) -> None:
+            bar.update(task, completed=done, description=f"{row['id']} {row['reason']}")
+
+        rows = sweep(cases, limits, options.output, show)
+    print(summary(rows))
+    return VERIFIED if all(row["status"] == "right" for row in rows) else DIFFERS
 
 
 def _one_line(item: Any) -> str:

@@ -152,6 +152,14 @@ void bind_tracer(py::module_& m) {
     if (Tracer* tracer = Tracer::active()) tracer->leave_module();
   });
   m.def("is_traced", [](const at::Tensor& t) { return TracedTensorImpl::of(t) != nullptr; });
+  m.def("read_item", [](const at::Tensor& tensor) {
+    auto* traced = TracedTensorImpl::of(tensor);
+    Tracer* tracer = Tracer::active();
+    if (traced == nullptr || tracer == nullptr) {
+      throw Error(ErrorCode::kInternal, "item() of a tensor that is not being traced");
+    }
+    return tracer->item_node(*traced);
+  });
   m.def("user_violations", &user_violations);
   m.def("narrowings", &narrowings);
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "ir/data_symbols.h"
 #include "ir/text.h"
 #include "ir/text_tables.h"
 #include "ir/verifier.h"
@@ -111,6 +112,7 @@ py::list guards(const Program& program) {
     py::dict item;
     item["text"] = to_string(guard.predicate);
     item["kind"] = std::string(word_of(kGuardWords, guard.kind));
+    item["about_data"] = about_data(guard.predicate, *program.symbols);
     item["source"] = to_string(guard.source);
     item["module"] = guard.module_path;
     found.append(item);

@@ -238,4 +238,11 @@ c10::IValue to_ivalue(const Argument& argument, const OperandInfo& operand,
 
 bool hides_symbol(const at::Tensor& tensor) { return hidden_symbol(tensor).has_value(); }
 
+// A functional program does not keep the copies (contiguous, clone) that make a view legal in
+// eager, so views run as reshapes: the same elements either way.
+const std::string& runnable_name(const std::string& op) {
+  static const std::string kReshape = "aten.reshape.default";
+  return op == "aten.view.default" || op == "aten._unsafe_view.default" ? kReshape : op;
+}
+
 }  // namespace portwright

@@ -189,19 +189,10 @@ void Tracer::dispatch(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::St
       }
       op.handle.callBoxedForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd, *stack);
       return;
-    case OpKind::kDataDependent: refuse_data_dependent(op, *stack);
+    case OpKind::kDataDependent: call_data_dependent(op, stack); return;
     case OpKind::kAssertion: drop(stack, op.operands.size()); return;
   }
   (void)keys;
-}
-
-void Tracer::refuse_data_dependent(const OpInfo& op, const torch::jit::Stack&) {
-  const Place place = current_place();
-  throw Error(ErrorCode::kDataDependent,
-              "the model reads a tensor's value while it is traced (" + op.name +
-                  "), so what it does next depends on data that only exists at run time. Compute "
-                  "the value outside the model and pass it in, or keep it as a tensor",
-              place.source, place.module_path);
 }
 
 std::vector<Argument> Tracer::take_arguments(const OpInfo& op, torch::jit::Stack* stack) {

@@ -35,6 +35,7 @@ const std::unordered_set<std::string_view>& kept_composites() {
       "aten::conv_transpose2d",
       "aten::conv_transpose3d",
       "aten::chunk",
+      "aten::nonzero_numpy",
       "aten::log_sigmoid",
       "aten::pad",
       "aten::one_hot",
@@ -76,18 +77,10 @@ const std::unordered_set<std::string_view>& aliasing_ops() {
 }
 
 const std::unordered_set<std::string_view>& data_dependent_ops() {
-  static const std::unordered_set<std::string_view> kDataDependent = {"aten::_local_scalar_dense",
-                                                                      "aten::item",
-                                                                      "aten::nonzero",
-                                                                      "aten::nonzero_numpy",
-                                                                      "aten::equal",
-                                                                      "aten::is_nonzero",
-                                                                      "aten::allclose",
-                                                                      "aten::unique_dim",
-                                                                      "aten::_unique2",
-                                                                      "aten::unique_consecutive",
-                                                                      "aten::masked_select",
-                                                                      "aten::bincount"};
+  static const std::unordered_set<std::string_view> kDataDependent = {
+      "aten::_local_scalar_dense", "aten::item",     "aten::equal",
+      "aten::is_nonzero",          "aten::allclose",
+  };
   return kDataDependent;
 }
 

@@ -3,7 +3,11 @@
 // assignments that it was not made from. What does not fit is an error, never a silent constant.
 #include <ATen/ops/empty_strided.h>
 
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/utils/pybind.h>
+
 #include <algorithm>
+#include <limits>
 
 #include "capture/provenance.h"
 #include "capture/tracer.h"
@@ -25,8 +29,9 @@ int64_t probe_step(int probe, size_t symbol) {
   return kSteps[(3 * probe + 5 * symbol + probe * symbol) % std::size(kSteps)];
 }
 
-// For each symbol the one that it moves with; itself where it moves alone.
+// For each symbol the one that it moves with; itself where it moves alone; kFixed where it stays.
 using Ties = std::vector<SymbolId>;
+constexpr SymbolId kFixed = std::numeric_limits<SymbolId>::max();
 
 Ties no_ties(const SymbolTable& symbols) {
   Ties ties(symbols.size());
@@ -43,6 +48,7 @@ std::vector<std::vector<int64_t>> assignments(const SymbolTable& symbols, const 
       const Interval range = symbols.info(static_cast<SymbolId>(id)).range;
       int64_t moved = values[id] + probe_step(probe, id);
       if (moved > range.hi) moved = std::max(range.lo, values[id] - probe_step(probe, id) % 5 - 1);
+      if (ties[id] == kFixed) continue;
       values[id] = ties[id] == id ? std::clamp(moved, range.lo, range.hi) : values[ties[id]];
     }
     for (size_t id = 0; id < values.size(); ++id) {
@@ -237,37 +243,57 @@ TensorType fit_tensor(const OpInfo& op, const Candidates& candidates,
   return normalized(std::move(type));
 }
 
-// Whether the Meta kernel takes sizes that move by these ties.
-bool runs_with(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments,
-               const Ties& ties) {
+// Why the Meta kernel does not take sizes that move by these ties; nothing when it does. Python
+// kernels leave their error in the interpreter: it is fetched.
+std::optional<std::string> objection(Tracer& tracer, const OpInfo& op,
+                                     const std::vector<Argument>& arguments, const Ties& ties) {
   try {
     for (const auto& values : assignments(tracer.symbols(), ties, 2)) {
       run_meta(tracer, op, arguments, values);
     }
-    return true;
-  } catch (const std::exception&) {
-    return false;
+    return std::nullopt;
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  } catch (python_error& error) {
+    const pybind11::gil_scoped_acquire gil;
+    error.persist();
+    return error.what();
+  } catch (const std::exception& error) {
+    return error.what();
   }
 }
 
-// States sizes as equal that are equal at the sample and that the kernel refuses when they differ
-// (the inner dims of a product). False when that does not help.
-bool learn_equal_sizes(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments) {
-  const SymbolTable& symbols = tracer.symbols();
-  Ties ties = no_ties(symbols);
+// States what the kernel needs of sizes that it refuses to see move: that some are equal which are
+// equal at the sample (the inner dims of a product), or that one is the sample's (the channels of
+// an image). False when it does not even take the sample's sizes.
+bool learn_needed_sizes(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments) {
+  SymbolTable& symbols = tracer.symbols();
+  auto accepts = [&](const Ties& ties) { return !objection(tracer, op, arguments, ties); };
+  Ties ties(symbols.size(), kFixed);
+  if (!accepts(ties)) return false;
+  auto with = [&](SymbolId id, SymbolId leader) {
+    Ties moved = ties;
+    moved[id] = leader;
+    if (moved[leader] == kFixed) moved[leader] = leader;
+    return moved;
+  };
   for (SymbolId id = 0; id < ties.size(); ++id) {
-    for (SymbolId other = 0; other < id && ties[id] == id; ++other) {
-      if (symbols.hints()[other] == symbols.hints()[id] && !symbols.replacement(other)) {
-        ties[id] = other;
-      }
+    if (symbols.replacement(id)) continue;
+    if (const Ties alone = with(id, id); accepts(alone)) {
+      ties = alone;
+      continue;
+    }
+    for (SymbolId other = 0; other < id && ties[id] == kFixed; ++other) {
+      if (symbols.hints()[other] != symbols.hints()[id] || symbols.replacement(other)) continue;
+      if (ties[other] != kFixed && ties[other] != other) continue;
+      if (const Ties tied = with(id, other); accepts(tied)) ties = tied;
     }
   }
-  if (!runs_with(tracer, op, arguments, ties)) return false;
   for (SymbolId id = 0; id < ties.size(); ++id) {
-    const SymbolId tied = std::exchange(ties[id], id);
-    if (tied == id || runs_with(tracer, op, arguments, ties)) continue;
-    ties[id] = tied;
-    tracer.require_equal(tracer.symbols().symbol(tied), tracer.symbols().symbol(id));
+    if (symbols.replacement(id) || ties[id] == id) continue;
+    const int64_t hint = symbols.hints()[id];
+    tracer.require_equal(symbols.symbol(id),
+                         ties[id] == kFixed ? Expr(hint) : symbols.symbol(ties[id]));
   }
   return true;
 }
@@ -275,8 +301,8 @@ bool learn_equal_sizes(Tracer& tracer, const OpInfo& op, const std::vector<Argum
 }  // namespace
 
 ResultTypes Tracer::probe(const OpInfo& op, const std::vector<Argument>& arguments) {
-  if (!runs_with(*this, op, arguments, no_ties(symbols()))) {
-    learn_equal_sizes(*this, op, arguments);
+  if (const auto why = objection(*this, op, arguments, no_ties(symbols()))) {
+    if (!learn_needed_sizes(*this, op, arguments)) refuse(op, "cannot run on these sizes: " + *why);
   }
   std::vector<std::vector<int64_t>> probes = assignments(symbols(), no_ties(symbols()), kProbes);
   const Candidates candidates(*this, arguments, probes);

@@ -106,8 +106,10 @@ std::vector<Output> Tracer::record(const OpInfo& op, std::vector<Argument> argum
   if (symbols().has_replacements()) {
     type_epochs_.resize(graph.values.size(), symbols().replacement_count());
   }
+  std::vector<Output> outputs = node.outputs;
   graph.nodes.push_back(std::move(node));
-  return graph.nodes.back().outputs;
+  if (!pending_sizes_.empty()) bind_pending_sizes();
+  return outputs;
 }
 
 ValueId Tracer::record_one(const OpInfo& op, std::vector<Argument> arguments) {

@@ -5,6 +5,7 @@
 
 #include "capture/sym_node.h"
 #include "capture/torch_weight.h"
+#include "ir/data_symbols.h"
 
 namespace portwright {
 namespace {
@@ -74,6 +75,7 @@ at::Tensor Tracer::add_input(const std::string& name, const at::Tensor& sample,
       program_->graph.add_value({to_dtype(sample.scalar_type()), std::move(shape), {}}, name);
   at::Tensor traced = wrap(value);
   user_inputs_.push_back({name, value, traced});
+  samples_.emplace(value, sample);
   return traced;
 }
 
@@ -161,6 +163,7 @@ void Tracer::apply_equalities() {
     for (Expr& stride : *value.type.strides) stride = symbols().resolve(stride);
   }
   for (Node& node : graph.nodes) {
+    if (binds_symbol(node)) continue;  // it names the symbol itself
     for (Argument& argument : node.arguments) argument = resolved(argument, symbols());
   }
 }

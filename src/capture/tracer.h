@@ -102,6 +102,19 @@ class Tracer {
   // `assume_sizes`: sizes count as 2 or more, for rules that run the same at 0 and 1.
   bool holds(const Predicate& predicate, bool assume_sizes = true);
 
+  // What data decides (data_dependent.cpp): the one integer or bool of a tensor, how many elements
+  // of a mask are true, and the size that an operator's result will have. Unbacked symbols.
+  Expr symbol_of_item(ValueId id, bool is_size);
+  c10::SymNode item_node(
+      TracedTensorImpl& tensor);  // of an int or bool tensor: SymInt's, SymBool's
+  Expr count_of_true(ValueId mask);
+  Expr size_after_run(const OpInfo& op, const std::vector<Argument>& arguments, size_t output,
+                      int64_t dim);
+
+  // For the sample inputs (sampling.cpp): a value, and an operator's results.
+  at::Tensor sample(ValueId id);
+  torch::jit::Stack run_on_samples(const OpInfo& op, const std::vector<Argument>& arguments);
+
   // Probing (probing.cpp).
   ResultTypes result_types(const OpInfo& op, const std::vector<Argument>& arguments);
   ResultTypes probe(const OpInfo& op, const std::vector<Argument>& arguments);
@@ -132,7 +145,16 @@ class Tracer {
   void push_results(const OpInfo& op, const std::vector<Output>& results,
                     const TracedTensorImpl* viewed, const std::vector<Argument>& arguments,
                     torch::jit::Stack* stack);
-  [[noreturn]] void refuse_data_dependent(const OpInfo& op, const torch::jit::Stack& stack);
+  void call_data_dependent(const OpInfo& op, torch::jit::Stack* stack);
+  Expr data_symbol(int64_t sample, Interval range, bool is_size);
+  void bind(const std::string& op, std::vector<Argument> arguments);
+  void bind_pending_sizes();
+  bool decide(const Predicate& predicate);
+  bool read_truth(ValueId id);
+  bool read_equal(ValueId a, ValueId b);
+  std::unordered_map<ValueId, at::Tensor> sample_all(const std::vector<ValueId>& wanted);
+  torch::jit::Stack run_with(const OpInfo& op, const std::vector<Argument>& arguments,
+                             const std::unordered_map<ValueId, at::Tensor>& values);
   ValueId functional_result(const OpInfo& op, const std::string& functional,
                             std::vector<Argument> arguments);
   ValueId conform(ValueId value, const TensorType& target);
@@ -174,6 +196,18 @@ class Tracer {
   std::unordered_set<const void*> fresh_storages_;     // made by folded calls of this trace
   std::unordered_set<const void*> constant_storages_;  // that the graph refers to
 
+  struct PendingSize {
+    Expr symbol;
+    size_t output;
+    int64_t dim;
+  };
+  std::vector<PendingSize> pending_sizes_;  // of the node that is being recorded
+  std::unordered_map<ValueId, Expr> item_symbols_;
+  std::unordered_map<ValueId, Expr> counts_;
+  std::unordered_map<ValueId, at::Tensor> samples_;
+  std::unordered_map<ValueId, size_t> producers_;
+  size_t producers_known_ = 0;
+
   std::unordered_map<std::string, ResultTypes> probe_memo_;
   std::unordered_map<const void*, std::string> module_paths_;
   std::unordered_map<std::string, uint32_t> module_ids_;
@@ -186,6 +220,9 @@ class Tracer {
 Argument to_argument(Tracer& tracer, const c10::IValue& value, OperandKind kind);
 // The IValue of an argument for a schema position, with symbols read from `values` and tensors from
 // `tensor(ValueId)`.
+// The operator that an interpreter runs for a node's: views run as reshapes, see interpreter.cpp.
+const std::string& runnable_name(const std::string& op);
+
 // A real wrapped scalar that carries a symbolic number in a Python attribute.
 bool hides_symbol(const at::Tensor& tensor);
 

@@ -6,6 +6,7 @@
 
 #include "capture/torch_weight.h"
 #include "capture/tracer.h"
+#include "ir/data_symbols.h"
 
 namespace portwright {
 namespace {
@@ -14,13 +15,6 @@ std::string shape_text(const std::vector<Expr>& shape) {
   std::string text = "[";
   for (const Expr& size : shape) text += (text.size() > 1 ? ", " : "") + to_string(size);
   return text + "]";
-}
-
-// A functional program does not keep the copies (contiguous, clone) that make a view legal in
-// eager, so views run as reshapes: the same elements either way.
-const std::string& runnable_name(const std::string& op) {
-  static const std::string kReshape = "aten.reshape.default";
-  return op == "aten.view.default" || op == "aten._unsafe_view.default" ? kReshape : op;
 }
 
 std::string values_of(const Predicate& predicate, const SymbolTable& symbols,
@@ -48,8 +42,12 @@ Interpreter::Interpreter(std::shared_ptr<const Program> program)
   for (ValueId id : graph.outputs) used_later[id] = true;
   for (size_t i = graph.nodes.size(); i-- > 0;) {
     const Node& node = graph.nodes[i];
-    const OpInfo& info = catalog.find(runnable_name(node.op));
-    Step step{info.handle, info.operands, &node, {}};
+    Step step{std::nullopt, {}, &node, {}};
+    if (!binds_symbol(node)) {
+      const OpInfo& info = catalog.find(runnable_name(node.op));
+      step.op = info.handle;
+      step.operands = info.operands;
+    }
     auto note = [&](ValueId id) {
       if (!used_later[id]) step.last_uses.push_back(id);
       used_later[id] = true;
@@ -115,14 +113,38 @@ void Interpreter::check_guards(std::span<const int64_t> values) const {
   }
   for (const Guard& guard : symbols.guards()) {
     if (guard.kind == GuardKind::kEquality) continue;  // part of the inputs' shapes by now
-    const Predicate predicate =
-        guard.predicate.substitute([&](SymbolId id) { return symbols.replacement(id); });
-    if (predicate.evaluate(values)) continue;
-    throw Error(ErrorCode::kGuardViolated,
-                "the program was captured for inputs with " + to_string(guard.predicate) +
-                    ", but " + values_of(predicate, symbols, values),
-                guard.source, guard.module_path);
+    if (!about_data(guard.predicate, symbols)) check_guard(guard, values);
   }
+}
+
+void Interpreter::check_guard(const Guard& guard, std::span<const int64_t> values) const {
+  const SymbolTable& symbols = *program_->symbols;
+  // An unbacked symbol has its own value from the data, whatever it was found to equal.
+  const Predicate predicate = guard.predicate.substitute([&](SymbolId id) {
+    return symbols.info(id).unbacked ? std::nullopt : symbols.replacement(id);
+  });
+  if (predicate.evaluate(values)) return;
+  throw Error(ErrorCode::kGuardViolated,
+              "the program was captured for inputs with " + to_string(guard.predicate) + ", but " +
+                  values_of(predicate, symbols, values),
+              guard.source, guard.module_path);
+}
+
+void Interpreter::check_data_guards(std::span<const int64_t> values,
+                                    const std::vector<bool>& bound) const {
+  const SymbolTable& symbols = *program_->symbols;
+  for (const Guard& guard : symbols.guards()) {
+    bool known = about_data(guard.predicate, symbols);
+    guard.predicate.for_each_symbol([&](SymbolId id) { known = known && bound[id]; });
+    if (known) check_guard(guard, values);
+  }
+}
+
+// Reads what a binding node defines.
+int64_t Interpreter::read_symbol(const Node& node, const std::vector<at::Tensor>& values) const {
+  const at::Tensor& tensor = values[std::get<ValueRef>(node.arguments[0]).id];
+  if (node.op == kBindSize) return tensor.size(std::get<Expr>(node.arguments[1]).constant());
+  return tensor.item().to<int64_t>();
 }
 
 void Interpreter::run_step(const Step& step, std::span<const int64_t> symbols,
@@ -134,7 +156,7 @@ void Interpreter::run_step(const Step& step, std::span<const int64_t> symbols,
     stack.push_back(to_ivalue(step.node->arguments[i], step.operands[i], symbols, tensor));
   }
   try {
-    step.op.callBoxed(stack);
+    step.op->callBoxed(stack);
   } catch (const c10::Error& error) {
     throw Error(ErrorCode::kInvalidArgument,
                 step.node->op + " failed: " + error.what_without_backtrace(),
@@ -176,12 +198,24 @@ std::vector<int64_t> Interpreter::check(const std::vector<at::Tensor>& inputs) c
 
 std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) const {
   const at::NoGradGuard no_grad;
-  const std::vector<int64_t> symbols = check(inputs);
+  std::vector<int64_t> symbols = check(inputs);
+  std::vector<bool> bound(symbols.size());
+  for (SymbolId id = 0; id < bound.size(); ++id) bound[id] = !program_->symbols->info(id).unbacked;
   const Graph& graph = program_->graph;
   std::vector<at::Tensor> values(graph.values.size());
   for (const auto& [id, tensor] : weights_) values[id] = tensor;
   for (size_t i = 0; i < inputs.size(); ++i) values[graph.inputs[user_inputs_[i]]] = inputs[i];
-  for (const Step& step : steps_) run_step(step, symbols, values);
+  for (const Step& step : steps_) {
+    if (binds_symbol(*step.node)) {
+      const SymbolId id = bound_symbol(*step.node);
+      symbols[id] = read_symbol(*step.node, values);
+      bound[id] = true;
+      check_data_guards(symbols, bound);
+      for (ValueId used : step.last_uses) values[used].reset();
+    } else {
+      run_step(step, symbols, values);
+    }
+  }
 
   std::vector<at::Tensor> outputs;
   std::vector<std::pair<at::Tensor, at::Tensor>> writes;

@@ -29,7 +29,7 @@ class Interpreter {
 
  private:
   struct Step {
-    c10::OperatorHandle op;
+    std::optional<c10::OperatorHandle> op;  // none: the node binds a symbol
     std::vector<OperandInfo> operands;
     const Node* node;
     std::vector<ValueId> last_uses;
@@ -37,6 +37,10 @@ class Interpreter {
 
   std::vector<int64_t> bind_symbols(const std::vector<at::Tensor>& inputs) const;
   void check_guards(std::span<const int64_t> values) const;
+  void check_guard(const Guard& guard, std::span<const int64_t> values) const;
+  // Those whose symbols are all bound by now.
+  void check_data_guards(std::span<const int64_t> values, const std::vector<bool>& bound) const;
+  int64_t read_symbol(const Node& node, const std::vector<at::Tensor>& values) const;
   // The tensor that a mutation output is written to.
   at::Tensor mutation_target(const std::string& name, const std::vector<at::Tensor>& inputs) const;
   void run_step(const Step& step, std::span<const int64_t> symbols,

@@ -49,6 +49,8 @@ class Emitter {
   // Symbolic integers at run time: a 1-D tensor of one int64, a 0-D int64, a 1-D of all.
   std::string dim(const Expr& expr);
   std::string scalar_int(const Expr& expr);
+  // The size that a symbol from data has, a 1-D tensor of one int64.
+  void bind_symbol(SymbolId symbol, std::string dim);
   std::string shape(std::span<const Expr> exprs);
   // Symbolic float as a 0-D tensor.
   std::string scalar_real(const Real& real, DType dtype);
@@ -77,6 +79,7 @@ class Emitter {
   std::unordered_map<std::string, size_t> name_counts_;
   std::unordered_map<Expr, std::string> dims_;
   std::unordered_map<std::string, std::string> shapes_;
+  std::unordered_map<SymbolId, std::string> data_symbols_;
   std::string prefix_;
   std::string source_;
 };

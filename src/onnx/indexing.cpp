@@ -37,12 +37,38 @@ std::vector<int64_t> indexed_dims(const ValueList& list) {
   return dims;
 }
 
+bool is_mask(const LoweringCall& call, ValueId id) {
+  return id != kNoValue && call.emit.type(id).dtype == DType::kBool;
+}
+
 void refuse_masks(const LoweringCall& call, const ValueList& list) {
   for (ValueId id : list) {
-    if (id != kNoValue && call.emit.type(id).dtype == DType::kBool) {
-      throw Error(ErrorCode::kUnsupported, "indexing with a bool mask: its result's size is data");
+    if (is_mask(call, id)) {
+      throw Error(ErrorCode::kUnsupported,
+                  "a bool mask beside other indices, or to write through, is not lowered");
     }
   }
+}
+
+// x[:, mask]: the masked dims go to the front, where GatherND takes the true positions, and the
+// dim that they become goes back to where the mask stood.
+void index_by_mask(const LoweringCall& call, size_t position, ValueId mask) {
+  Emitter& e = call.emit;
+  const size_t rank = call.type(0).rank();
+  const size_t masked = e.type(mask).rank();
+  std::vector<int64_t> to_front, back;
+  for (size_t i = 0; i < masked; ++i) to_front.push_back(static_cast<int64_t>(position + i));
+  for (size_t i = 0; i < rank; ++i) {
+    if (i < position || i >= position + masked) to_front.push_back(static_cast<int64_t>(i));
+  }
+  for (size_t i = 0; i < position; ++i) back.push_back(static_cast<int64_t>(i) + 1);
+  back.push_back(0);
+  for (size_t i = position + 1; i < rank - masked + 1; ++i) back.push_back(static_cast<int64_t>(i));
+  const std::string x = e.tensor(call.arg(0));
+  const std::string front = position == 0 ? x : e.transpose(x, to_front);
+  const std::string places = e.transpose(e.op("NonZero", {e.value(mask)}), {1, 0});
+  const std::string taken = e.op("GatherND", {front, places});
+  call.give(position == 0 ? taken : e.transpose(taken, back));
 }
 
 // The common shape of the index tensors.
@@ -80,8 +106,11 @@ std::string stacked_indices(const LoweringCall& call, const ValueList& list,
 void index(const LoweringCall& call) {
   Emitter& e = call.emit;
   const auto& list = std::get<ValueList>(call.arg(1));
-  refuse_masks(call, list);
   const std::vector<int64_t> dims = indexed_dims(list);
+  if (dims.size() == 1 && is_mask(call, list[dims[0]])) {
+    return index_by_mask(call, static_cast<size_t>(dims[0]), list[dims[0]]);
+  }
+  refuse_masks(call, list);
   const TensorType& type = call.type(0);
   const std::string self = e.tensor(call.arg(0));
   if (dims.size() == 1) {

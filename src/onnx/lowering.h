@@ -42,6 +42,7 @@ std::span<const Lowering> attention_lowerings();
 std::span<const Lowering> binary_lowerings();
 std::span<const Lowering> comparison_lowerings();
 std::span<const Lowering> convolution_lowerings();
+std::span<const Lowering> data_symbol_lowerings();
 std::span<const Lowering> factory_lowerings();
 std::span<const Lowering> indexing_lowerings();
 std::span<const Lowering> linear_lowerings();

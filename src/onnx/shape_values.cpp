@@ -57,6 +57,7 @@ const char* rounding_op(Rounding rounding) {
 }  // namespace
 
 std::string Emitter::symbol_dim(SymbolId symbol) {
+  if (auto found = data_symbols_.find(symbol); found != data_symbols_.end()) return found->second;
   const auto source = find_source(program_, symbol);
   if (!source) {
     throw Error(ErrorCode::kUnsupported,
@@ -125,6 +126,10 @@ std::string Emitter::dim(const Expr& given) {
   prefix_ = prefix;
   dims_.emplace(expr, result);
   return result;
+}
+
+void Emitter::bind_symbol(SymbolId symbol, std::string dim) {
+  data_symbols_[symbol] = std::move(dim);
 }
 
 std::string Emitter::scalar_int(const Expr& expr) {

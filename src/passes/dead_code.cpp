@@ -6,20 +6,38 @@
 //   output user "y" %2                             output user "y" %1
 #include <utility>
 
+#include "ir/data_symbols.h"
 #include "passes/pass.h"
 
 namespace portwright {
 namespace {
 
-bool has_use(const Node& node, const std::vector<bool>& used) {
-  bool found = false;
-  for_each_output(node, [&](ValueId id) { found = found || used[id]; });
+// What live nodes and the signature need.
+struct Uses {
+  std::vector<bool> values;
+  std::vector<bool> symbols;
+};
+
+bool has_use(const Node& node, const Uses& used) {
+  if (binds_symbol(node)) return used.symbols[bound_symbol(node)];
+  bool found = node.outputs.empty();  // an assertion
+  for_each_output(node, [&](ValueId id) { found = found || used.values[id]; });
   return found;
 }
 
+void note_symbols(const Argument& argument, Uses& used) {
+  const auto note = [&](SymbolId id) { used.symbols[id] = true; };
+  if (const auto* expr = std::get_if<Expr>(&argument)) for_each_symbol(*expr, note);
+  if (const auto* real = std::get_if<Real>(&argument)) real->for_each_symbol(note);
+  if (const auto* predicate = std::get_if<Predicate>(&argument)) predicate->for_each_symbol(note);
+  if (const auto* list = std::get_if<IntList>(&argument)) {
+    for (const Expr& item : *list) for_each_symbol(item, note);
+  }
+}
+
 // Removes unused nodes of one graph, bodies included.
-bool sweep(Graph& graph, std::vector<bool>& used) {
-  for (ValueId id : graph.outputs) used[id] = true;
+bool sweep(Graph& graph, Uses& used) {
+  for (ValueId id : graph.outputs) used.values[id] = true;
   bool changed = false;
   std::vector<bool> keep(graph.nodes.size());
   for (size_t i = graph.nodes.size(); i-- > 0;) {
@@ -28,10 +46,11 @@ bool sweep(Graph& graph, std::vector<bool>& used) {
     changed = changed || !keep[i];
     if (!keep[i]) continue;
     for (const Argument& argument : node.arguments) {
-      for_each_value(argument, [&](ValueId id) { used[id] = true; });
+      for_each_value(argument, [&](ValueId id) { used.values[id] = true; });
+      if (!binds_symbol(node)) note_symbols(argument, used);
     }
     for (Graph& body : node.graphs) {
-      std::vector<bool> body_used(body.values.size());
+      Uses body_used{std::vector<bool>(body.values.size()), used.symbols};
       changed |= sweep(body, body_used);
     }
   }
@@ -89,9 +108,13 @@ void compact(Graph& graph) {
 }  // namespace
 
 bool eliminate_dead_code(Program& program) {
-  std::vector<bool> used(program.graph.values.size());
+  Uses used{std::vector<bool>(program.graph.values.size()),
+            std::vector<bool>(program.symbols->size())};
+  for (const Guard& guard : program.symbols->guards()) {
+    guard.predicate.for_each_symbol([&](SymbolId id) { used.symbols[id] = true; });
+  }
   bool changed = sweep(program.graph, used);
-  changed |= drop_unused_weights(program, used);
+  changed |= drop_unused_weights(program, used.values);
   size_t defined = program.graph.inputs.size();
   for (const Node& node : program.graph.nodes) for_each_output(node, [&](ValueId) { ++defined; });
   if (changed || defined != program.graph.values.size()) compact(program.graph);

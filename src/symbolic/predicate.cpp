@@ -1,5 +1,6 @@
 #include "symbolic/predicate.h"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -67,6 +68,14 @@ Relation negated(Relation relation) {
   return relation;
 }
 
+// "No limit" constants (the end of s[1:]) are brought to where no size is, so that differences with
+// sizes stay in 64 bits.
+Expr without_limits(const Expr& expr) {
+  constexpr int64_t kBeyond = int64_t{1} << 61;
+  if (!expr.is_constant()) return expr;
+  return std::clamp(expr.constant(), -kBeyond, kBeyond);
+}
+
 }  // namespace
 
 Predicate::Predicate(bool constant) {
@@ -79,7 +88,9 @@ Predicate::Predicate(bool constant) {
   node_ = constant ? kTrue : kFalse;
 }
 
-Predicate Predicate::compare(const Expr& a, Relation relation, const Expr& b) {
+Predicate Predicate::compare(const Expr& left, Relation relation, const Expr& right) {
+  const Expr a = without_limits(left);
+  const Expr b = without_limits(right);
   auto integer = [](Relation kept, Expr expr) {
     auto node = std::make_shared<Node>();
     node->kind = Kind::kInteger;

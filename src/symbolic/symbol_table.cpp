@@ -146,7 +146,7 @@ const Atom* SymbolTable::intern_atom(const Real& real, Rounding rounding) {
 Interval SymbolTable::symbol_range(SymbolId id, bool assume_sizes) const {
   const SymbolInfo& info = symbols_[id];
   Interval range = info.range;
-  if (assume_sizes && info.is_size && !info.unbacked && range.hi >= 2) {
+  if (assume_sizes && info.is_size && range.hi >= 2) {
     range.lo = std::max<int64_t>(range.lo, 2);
   }
   return range;

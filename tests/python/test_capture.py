@@ -313,9 +313,44 @@ def test_specs_that_do_not_fit_are_refused(spec: dict[str, object]) -> None:
         capture(Lambda(lambda x: x + 1), {"x": torch.zeros(4, 2)}, dynamic_shapes=spec)
 
 
-def test_a_decision_on_data_is_refused_with_its_line() -> None:
+def test_a_decision_on_data_is_a_guard_with_its_line() -> None:
+    def decides(x: torch.Tensor) -> torch.Tensor:
+        return x + 1 if (x > 0).all() else x - 1
+
+    program = captured(decides, torch.ones(3, 2))
+    assert torch.equal(program.run({"x": torch.ones(5, 2)}), torch.full((5, 2), 2.0))
+    with pytest.raises(GuardViolatedError, match=r"test_capture\.py"):
+        program.run({"x": -torch.ones(3, 2)})
+
+
+def test_a_float_that_is_read_is_refused_with_its_line() -> None:
     with pytest.raises(DataDependentError, match=r"test_capture\.py"):
-        captured(lambda x: x + 1 if x.sum() > 0 else x, torch.ones(2, 2))
+        captured(lambda x: x * x.sum().item(), torch.ones(3, 2))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x[x > 0],
+        lambda x: x[:, 0][x[:, 1] > 0] * 2,
+        lambda x: torch.masked_select(x, x[:, :1] > 0),
+        lambda x: (x > 0).nonzero(),
+        lambda x: torch.where(x > 0)[1],
+        lambda x: torch.arange((x > 0).sum().item()) + 1,
+        lambda x: torch.zeros((x > 0).sum(0).tolist()[0], 3),
+        lambda x: x.repeat_interleave((x > 0).sum(1), dim=0),
+        lambda x: torch.unique((x * 2).long()),
+        lambda x: torch.bincount((x > 0).sum(1)),
+        lambda x: x.masked_scatter(x > 0, x[x > 0] * 3),
+    ],
+)
+def test_sizes_from_data_follow_the_data(function: Callable[..., object]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    program = captured(function, torch.randn(4, 6, generator=generator))
+    for rows in (4, 5, 9):
+        x = torch.randn(rows, 6, generator=generator)
+        x[0, :2] = 1.0
+        assert_same(program, Lambda(function), x)
 
 
 class FailsAt(nn.Module):

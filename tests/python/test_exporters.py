@@ -51,6 +51,7 @@ def test_config_defaults_are_the_pages() -> None:
         "optimize": True,
         "export_params": True,
         "keep_initializers_as_inputs": False,
+        "allow_data_assumptions": False,  # ours
     }
 
 
@@ -289,3 +290,18 @@ def test_the_comparison_rule() -> None:
 
 def test_the_package_names_its_version() -> None:
     assert portwright.__version__ == "0.1.0"
+
+
+class _Decides(torch.nn.Module):
+    """Takes one of two ways by what is in the input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1 if (x > 0).all() else x - 1
+
+
+def test_onnx_refuses_a_decision_on_data_unless_it_is_allowed() -> None:
+    inputs = {"x": torch.ones(3, 2)}
+    with pytest.raises(errors.DataDependentError, match="allow_data_assumptions"):
+        OnnxExporter().export(_Decides().eval(), inputs)
+    program = OnnxExporter().export(_Decides().eval(), inputs, {"allow_data_assumptions": True})
+    assert torch.equal(program(x=torch.ones(3, 2)), torch.full((3, 2), 2.0))

@@ -468,3 +468,22 @@ def test_equals_eager_in_onnx_runtime(name: str, opset: int) -> None:
     for result in results:
         assert not result.problems, (result.name, result.problems)
         assert not result.refused, (result.name, result.refused)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x[x > 0],
+        lambda x: x[:, x[0] > 0] * 2,
+        lambda x: torch.masked_select(x, x[:, :1] > 0),
+        lambda x: (x > 0).nonzero(),
+        lambda x: torch.where(x > 0)[1],
+        lambda x: torch.arange((x > 0).sum().item()) + 1,
+    ],
+)
+def test_sizes_from_data_in_onnx_runtime(function: Callable[..., Any]) -> None:
+    """Other data gives other sizes; the artifact follows."""
+    model = _Module(function).eval()
+    program = OnnxExporter().export(model, {"x": _real(4, 6)}, {"dynamic": True})
+    for rows in (4, 5, 9):
+        assert torch.equal(program(x=_real(rows, 6)), function(_real(rows, 6)))

@@ -95,6 +95,8 @@ class OnnxConfig(DynamoConfig):
         optimize: run the passes (constant folding, dead code, common subexpressions, ...).
         export_params: False leaves the weights out: they become inputs of the graph.
         keep_initializers_as_inputs: weights can be overridden by inputs of their names.
+        allow_data_assumptions: export although the model decided on tensor data while it was
+            traced. ONNX cannot check such a decision: for other data the result can be wrong.
     """
 
     export_format: ExportFormat = ExportFormat.ONNX
@@ -104,6 +106,7 @@ class OnnxConfig(DynamoConfig):
     optimize: bool = True
     export_params: bool = True
     keep_initializers_as_inputs: bool = False
+    allow_data_assumptions: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ import torch
 
 from portwright import _core, tree
 from portwright.capture import CapturedProgram
-from portwright.errors import FileError, InvalidArgumentError
+from portwright.errors import DataDependentError, FileError, InvalidArgumentError
 from portwright.exporters.configs import OnnxConfig
 from portwright.exporters.exporter_dynamo import DynamoExporter
 
@@ -166,7 +166,14 @@ class OnnxExporter(DynamoExporter):
 
 
 def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
-    """The ONNX model of a captured program, which stays as it is."""
+    """The ONNX model of a captured program, which stays as it is.
+
+    Raises:
+        DataDependentError: the program holds for the sample's data, and ONNX has no assertions.
+        MissingLoweringError: operators without a lowering.
+    """
+    if not config.allow_data_assumptions:
+        _refuse_data_assumptions(captured)
     program = captured.program.copy()
     if config.optimize:
         program.run_passes()
@@ -178,3 +185,20 @@ def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
         keep_initializers_as_inputs=config.keep_initializers_as_inputs,
     )
     return ONNXProgram(model, captured, config)
+
+
+def _refuse_data_assumptions(captured: CapturedProgram) -> None:
+    """The model's own assertions (torch._check) may go; what decided its path may not."""
+    assumed = [
+        f"  {guard['text']} at {guard['source']}"
+        for guard in captured.program.guards()
+        if guard["about_data"] and guard["kind"] != "assert"
+    ]
+    if assumed:
+        raise DataDependentError(
+            "the model decides on tensor data, and what it decided for the sample inputs would be "
+            "wrong for other data without a sign, because ONNX has no assertions:\n"
+            + "\n".join(assumed)
+            + "\nChange these lines to tensor operations, or set allow_data_assumptions=True when "
+            "all inputs will have such data"
+        )
