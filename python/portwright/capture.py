@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.fx.experimental.sym_node  # gives torch.SymInt its operators
+from torch._dynamo import _trace_wrapped_higher_order_op as indexing
 
 from portwright import _core, tree
 from portwright.dims import DimTable
@@ -201,8 +202,21 @@ def _tolist(self: torch.Tensor) -> Any:
 
 
 _original_item = torch.Tensor.item
+_original_hash = torch.SymInt.__hash__
+_original_mod_index = indexing.mod_index
 _original_tolist = torch.Tensor.tolist
 _TENSOR_METHODS = {"item": _item, "tolist": _tolist}
+
+
+def _hash_size(self: Any) -> int:
+    """A symbolic number as a dict key: the model looks up by its value, which is a decision."""
+    return hash(int(self))
+
+
+def _index(x: torch.Tensor, indices: list[torch.Tensor]) -> torch.Tensor:
+    """torch's mod_index without its autograd.Function, which vmap dispatches past the tracer."""
+    return torch.ops.aten.index(x, indices)  # type: ignore[no-any-return]
+
 
 # Methods that torch.SymInt's operators look for on a C++ SymNode and that torch does not bind.
 _SYM_NODE_METHODS = {
@@ -223,11 +237,15 @@ def _tracing(tracer: _core.Tracer) -> Iterator[None]:
         torch.nn.Module.__call__ = _call_with_path  # type: ignore[method-assign]
         for name, method in _TENSOR_METHODS.items():
             setattr(torch.Tensor, name, method)
+        torch.SymInt.__hash__ = _hash_size  # type: ignore[method-assign]
+        indexing.mod_index = _index
         tracer.start()
         yield
     finally:
         tracer.stop()
         torch.nn.Module.__call__ = _original_call  # type: ignore[method-assign]
+        torch.SymInt.__hash__ = _original_hash  # type: ignore[method-assign]
+        indexing.mod_index = _original_mod_index
         for name in _TENSOR_METHODS:
             if name in vars(torch.Tensor):  # the originals are its base class's
                 delattr(torch.Tensor, name)

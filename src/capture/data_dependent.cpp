@@ -3,6 +3,9 @@
 // guards like any other.
 #include <ATen/core/Scalar.h>
 
+#include <string_view>
+#include <unordered_set>
+
 #include "capture/provenance.h"
 #include "capture/shape_math.h"
 #include "capture/sym_node.h"
@@ -45,7 +48,47 @@ void Tracer::bind(const std::string& op, std::vector<Argument> arguments) {
   program_->graph.nodes.push_back(std::move(node));
 }
 
+std::optional<Expr> Tracer::operand_of_sizes(const Argument& argument) {
+  if (const auto* expr = std::get_if<Expr>(&argument)) return symbols().resolve(*expr);
+  const auto* ref = std::get_if<ValueRef>(&argument);
+  return ref == nullptr ? std::nullopt : item_of_sizes(ref->id);
+}
+
+// Arithmetic that models do with torch functions on numbers: torch.div(length, window, "trunc").
+std::optional<Expr> Tracer::item_of_sizes(ValueId id) {
+  if (!type(id).shape.empty() || !integral(type(id).dtype) || type(id).dtype == DType::kBool) {
+    return std::nullopt;
+  }
+  if (const at::Tensor* tensor = constant(id)) return tensor->item().to<int64_t>();
+  find_producers();
+  const auto producer = producers_.find(id);
+  if (producer == producers_.end()) return std::nullopt;
+  const Node node = program_->graph.nodes[producer->second];
+  static const std::unordered_set<std::string_view> kCopies = {
+      "aten._to_copy.default", "aten.clone.default", "aten.scalar_tensor.default"};
+  const auto a = operand_of_sizes(node.arguments.at(node.op == "aten.full.default" ? 1 : 0));
+  if (!a) return std::nullopt;
+  if (kCopies.contains(node.op) || node.op == "aten.full.default") return a;
+  if (node.arguments.size() < 2) return std::nullopt;
+  const auto b = operand_of_sizes(node.arguments[1]);
+  if (!b) return std::nullopt;
+  const auto* text = std::get_if<std::string>(&node.arguments.back());
+  const auto* scale = std::get_if<Expr>(&node.arguments.back());
+  const bool sums = node.op == "aten.add.Tensor" || node.op == "aten.sub.Tensor";
+  if (sums && scale != nullptr) {
+    return node.op == "aten.add.Tensor" ? *a + *b * *scale : *a - *b * *scale;
+  }
+  if (node.op == "aten.mul.Tensor") return *a * *b;
+  if (node.op == "aten.remainder.Scalar" || node.op == "aten.remainder.Tensor") return mod(*a, *b);
+  const bool floors = node.op == "aten.floor_divide.default" || (text && *text == "floor");
+  const bool truncates =
+      text && *text == "trunc" && symbols().range(*a).lo >= 0 && symbols().range(*b).lo > 0;
+  if (floors || truncates) return floor_div(*a, *b);
+  return std::nullopt;
+}
+
 Expr Tracer::symbol_of_item(ValueId id, bool is_size) {
+  if (const auto known = item_of_sizes(id)) return *known;
   if (auto known = item_symbols_.find(id); known != item_symbols_.end()) {
     return symbols().resolve(known->second);
   }

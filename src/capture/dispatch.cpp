@@ -250,10 +250,20 @@ void Tracer::call_record(const OpInfo& op, torch::jit::Stack* stack) {
   push_results(op, results, nullptr, {}, stack);
 }
 
+// as_strided reads memory, not elements: an operand that is row-major here is made so when it runs.
+std::vector<Argument> Tracer::with_known_layout(const OpInfo& op, std::vector<Argument> arguments) {
+  static const OpInfo& as_strided = catalog_.find("aten.as_strided.default");
+  const auto* ref = std::get_if<ValueRef>(&arguments[0]);
+  if (&op != &as_strided || ref == nullptr || type(ref->id).strides) return arguments;
+  arguments[0] = ValueRef{
+      record_one("aten.clone.default", {ValueRef{ref->id}, MemoryFormat{"contiguous_format"}})};
+  return arguments;
+}
+
 void Tracer::call_view(const OpInfo& op, torch::jit::Stack* stack) {
   const at::Tensor operand = (*stack)[stack->size() - op.operands.size()].toTensor();
   std::vector<Argument> arguments = take_arguments(op, stack);
-  const std::vector<Output> results = record(op, arguments);
+  const std::vector<Output> results = record(op, with_known_layout(op, arguments));
   drop(stack, op.operands.size());
   const at::Tensor base = TracedTensorImpl::of(operand) ? operand : stand_in(operand);
   const TracedTensorImpl* viewed = TracedTensorImpl::of(base);

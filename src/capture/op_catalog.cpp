@@ -64,7 +64,6 @@ const std::unordered_set<std::string_view>& kept_composites() {
       "aten::pixel_shuffle",
       "aten::pixel_unshuffle",
       "aten::dropout",
-      "aten::narrow",
       "aten::tile",
   };
   return kKept;
@@ -135,8 +134,8 @@ bool is_reshape(const std::string& name) {
 }
 
 bool returns_view(const c10::FunctionSchema& schema) {
-  static const std::unordered_set<std::string_view> kCompositeViews = {
-      "aten::chunk", "aten::tensor_split", "aten::narrow"};
+  static const std::unordered_set<std::string_view> kCompositeViews = {"aten::chunk",
+                                                                       "aten::tensor_split"};
   if (is_reshape(schema.name()) || kCompositeViews.contains(schema.name())) return true;
   if (schema.returns().empty()) return false;
   const auto* alias = schema.returns()[0].alias_info();

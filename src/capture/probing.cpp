@@ -39,24 +39,50 @@ Ties no_ties(const SymbolTable& symbols) {
   return ties;
 }
 
-std::vector<std::vector<int64_t>> assignments(const SymbolTable& symbols, const Ties& ties,
-                                              int count) {
+enum class Moves : uint8_t { kSteps, kMultiples };
+
+// The symbols' values at one probe: the hints moved by steps, or multiples of the hints, which keep
+// sizes that divide each other.
+std::vector<int64_t> assignment(const SymbolTable& symbols, const Ties& ties, int probe,
+                                Moves moves) {
+  std::vector<int64_t> values(symbols.hints().begin(), symbols.hints().end());
+  for (size_t id = 0; probe > 0 && id < values.size(); ++id) {
+    const Interval range = symbols.info(static_cast<SymbolId>(id)).range;
+    const int64_t step = probe_step(probe, id);
+    int64_t moved =
+        moves == Moves::kSteps ? values[id] + step : values[id] * (1 + step % 5 + probe);
+    if (moved > range.hi) moved = std::max(range.lo, values[id] - step % 5 - 1);
+    if (ties[id] == kFixed) continue;
+    values[id] = ties[id] == id ? std::clamp(moved, range.lo, range.hi) : values[ties[id]];
+  }
+  for (size_t id = 0; id < values.size(); ++id) {
+    if (auto replacement = symbols.replacement(static_cast<SymbolId>(id))) {
+      values[id] = evaluate(*replacement, values);
+    }
+  }
+  return values;
+}
+
+bool sizes_exist(Tracer& tracer, const std::vector<Argument>& arguments,
+                 std::span<const int64_t> values) {
+  bool exist = true;
+  for (const Argument& argument : arguments) {
+    for_each_value(argument, [&](ValueId id) {
+      for (const Expr& size : tracer.type(id).shape) exist &= evaluate(size, values) >= 0;
+    });
+  }
+  return exist;
+}
+
+std::vector<std::vector<int64_t>> assignments(Tracer& tracer,
+                                              const std::vector<Argument>& arguments,
+                                              const Ties& ties, int count) {
   std::vector<std::vector<int64_t>> probes;
   for (int probe = 0; probe < count; ++probe) {
-    std::vector<int64_t> values(symbols.hints().begin(), symbols.hints().end());
-    for (size_t id = 0; probe > 0 && id < values.size(); ++id) {
-      const Interval range = symbols.info(static_cast<SymbolId>(id)).range;
-      int64_t moved = values[id] + probe_step(probe, id);
-      if (moved > range.hi) moved = std::max(range.lo, values[id] - probe_step(probe, id) % 5 - 1);
-      if (ties[id] == kFixed) continue;
-      values[id] = ties[id] == id ? std::clamp(moved, range.lo, range.hi) : values[ties[id]];
+    probes.push_back(assignment(tracer.symbols(), ties, probe, Moves::kSteps));
+    if (!sizes_exist(tracer, arguments, probes.back())) {
+      probes.back() = assignment(tracer.symbols(), ties, probe, Moves::kMultiples);
     }
-    for (size_t id = 0; id < values.size(); ++id) {
-      if (auto replacement = symbols.replacement(static_cast<SymbolId>(id))) {
-        values[id] = evaluate(*replacement, values);
-      }
-    }
-    probes.push_back(std::move(values));
   }
   return probes;
 }
@@ -248,7 +274,7 @@ TensorType fit_tensor(const OpInfo& op, const Candidates& candidates,
 std::optional<std::string> objection(Tracer& tracer, const OpInfo& op,
                                      const std::vector<Argument>& arguments, const Ties& ties) {
   try {
-    for (const auto& values : assignments(tracer.symbols(), ties, 2)) {
+    for (const auto& values : assignments(tracer, arguments, ties, 2)) {
       run_meta(tracer, op, arguments, values);
     }
     return std::nullopt;
@@ -304,7 +330,8 @@ ResultTypes Tracer::probe(const OpInfo& op, const std::vector<Argument>& argumen
   if (const auto why = objection(*this, op, arguments, no_ties(symbols()))) {
     if (!learn_needed_sizes(*this, op, arguments)) refuse(op, "cannot run on these sizes: " + *why);
   }
-  std::vector<std::vector<int64_t>> probes = assignments(symbols(), no_ties(symbols()), kProbes);
+  std::vector<std::vector<int64_t>> probes =
+      assignments(*this, arguments, no_ties(symbols()), kProbes);
   const Candidates candidates(*this, arguments, probes);
   if (!candidates.symbolic()) probes.resize(1);
   std::vector<torch::jit::Stack> stacks;

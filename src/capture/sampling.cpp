@@ -41,12 +41,17 @@ torch::jit::Stack Tracer::run_with(const OpInfo& op, const std::vector<Argument>
   return stack;
 }
 
-std::unordered_map<ValueId, at::Tensor> Tracer::sample_all(const std::vector<ValueId>& wanted) {
+void Tracer::find_producers() {
   const Graph& graph = program_->graph;
   for (; producers_known_ < graph.nodes.size(); ++producers_known_) {
     for_each_output(graph.nodes[producers_known_],
                     [&](ValueId id) { producers_[id] = producers_known_; });
   }
+}
+
+std::unordered_map<ValueId, at::Tensor> Tracer::sample_all(const std::vector<ValueId>& wanted) {
+  const Graph& graph = program_->graph;
+  find_producers();
   std::unordered_map<ValueId, at::Tensor> values;
   std::vector<bool> needed(graph.nodes.size(), false);
   std::vector<ValueId> open = wanted;

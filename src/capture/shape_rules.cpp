@@ -135,6 +135,7 @@ Rule view(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
   if (type == nullptr || requested == nullptr) return std::nullopt;
   const DType dtype = type->dtype;
   Shape shape = infer_view(tracer, Shape(type->shape), *requested);
+  for (Expr& size : shape) size = tracer.symbols().resolve(size);  // by what was learnt just now
   TensorType result{dtype, std::move(shape), {}};
   result.strides = view_strides(*tensor_type(tracer, arguments[0]), result.shape);
   (void)op;
@@ -702,6 +703,46 @@ Rule repeat_interleave(Tracer& tracer, const OpInfo& op, const Arguments& argume
   return one(indices ? DType::kInt64 : type.dtype, std::move(shape));
 }
 
+// im2col(self, kernel, dilation, padding, stride): [N, C * kernel, places] (torch.nn.Unfold).
+Rule im2col(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  if (type == nullptr || type->rank() != 4) return std::nullopt;
+  Expr elements = type->shape[1];
+  Expr places = 1;
+  auto item = [&](size_t list, size_t i) {
+    const auto& items = std::get<IntList>(arguments[list]);
+    return items.size() == 1 ? items[0] : items.at(i);
+  };
+  for (size_t i = 0; i < 2; ++i) {
+    const Expr kernel = tracer.symbols().resolve(item(1, i));
+    elements = elements * kernel;
+    const Expr room = type->shape[2 + i] + item(3, i) * Expr(2) - item(2, i) * (kernel - 1) - 1;
+    places = places * (floor_div(room, item(4, i)) + 1);
+  }
+  return one(type->dtype, {type->shape[0], elements, places});
+}
+
+// as_strided(self, size, stride, storage_offset): as told.
+Rule as_strided(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto* sizes = std::get_if<IntList>(&arguments[1]);
+  const auto* strides = std::get_if<IntList>(&arguments[2]);
+  if (type == nullptr || sizes == nullptr || strides == nullptr) return std::nullopt;
+  TensorType result{type->dtype, *sizes, *strides};
+  for (Expr& size : result.shape) size = tracer.symbols().resolve(size);
+  for (Expr& stride : *result.strides) stride = tracer.symbols().resolve(stride);
+  return one(std::move(result));
+}
+
+Rule index_select(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const TensorType* indices = tensor_type(tracer, arguments[2]);
+  if (type == nullptr || indices == nullptr || type->rank() == 0) return std::nullopt;
+  Shape shape = type->shape;
+  shape[wrap_dim(*constant_int(arguments[1]), type->rank())] = product(indices->shape);
+  return one(type->dtype, std::move(shape));
+}
+
 struct RuleFamily {
   ShapeRule rule;
   std::vector<std::string_view> ops;  // without overload: all of them
@@ -776,6 +817,9 @@ const std::vector<RuleFamily>& families() {
       {pad, {"pad", "constant_pad_nd"}},
       {index, {"index"}},
       {gather, {"gather"}},
+      {im2col, {"im2col"}},
+      {as_strided, {"as_strided"}},
+      {index_select, {"index_select"}},
       {nonzero, {"nonzero", "nonzero_numpy"}},
       {masked_select, {"masked_select"}},
       {unique, {"_unique2", "unique_consecutive", "unique_dim"}},

@@ -105,6 +105,8 @@ class Tracer {
   // What data decides (data_dependent.cpp): the one integer or bool of a tensor, how many elements
   // of a mask are true, and the size that an operator's result will have. Unbacked symbols.
   Expr symbol_of_item(ValueId id, bool is_size);
+  // The element of a 0-d integer tensor that was computed from sizes alone; nothing otherwise.
+  std::optional<Expr> item_of_sizes(ValueId id);
   c10::SymNode item_node(
       TracedTensorImpl& tensor);  // of an int or bool tensor: SymInt's, SymBool's
   Expr count_of_true(ValueId mask);
@@ -139,12 +141,15 @@ class Tracer {
   void dispatch(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
   void call_record(const OpInfo& op, torch::jit::Stack* stack);
   void call_view(const OpInfo& op, torch::jit::Stack* stack);
+  std::vector<Argument> with_known_layout(const OpInfo& op, std::vector<Argument> arguments);
   void call_in_place(const OpInfo& op, torch::jit::Stack* stack);
   void call_out(const OpInfo& op, torch::jit::Stack* stack);
   void call_alias(const OpInfo& op, torch::jit::Stack* stack);
   void push_results(const OpInfo& op, const std::vector<Output>& results,
                     const TracedTensorImpl* viewed, const std::vector<Argument>& arguments,
                     torch::jit::Stack* stack);
+  std::optional<Expr> operand_of_sizes(const Argument& argument);
+  void find_producers();
   void call_data_dependent(const OpInfo& op, torch::jit::Stack* stack);
   Expr data_symbol(int64_t sample, Interval range, bool is_size);
   void bind(const std::string& op, std::vector<Argument> arguments);

@@ -1,5 +1,6 @@
 // What is known about symbols: deciding conditions, recording guards, learning from them.
 #include <algorithm>
+#include <cstdlib>
 
 #include "symbolic/expr_impl.h"
 #include "symbolic/symbol_table.h"
@@ -13,15 +14,25 @@ struct Isolated {
   Expr value;  // what the symbol equals when expr == 0
 };
 
-std::vector<Isolated> isolations(const Expr& expr) {
+// A size of an input is never expressed by what data decides, and a value from data may be a
+// multiple: 8 * u == s makes u the quotient, which is whole because the equality holds.
+std::vector<Isolated> isolations(const Expr& expr, const SymbolTable& table) {
   std::vector<Isolated> found;
+  auto unbacked = [&](const Expr& value) {
+    bool any = false;
+    for_each_symbol(value, [&](SymbolId id) { any = any || table.info(id).unbacked; });
+    return any;
+  };
   for (const Term& term : expr.node()->terms) {
     if (term.factors.size() != 1 || term.factors[0]->kind != AtomKind::kSymbol) continue;
-    if (term.coefficient != 1 && term.coefficient != -1) continue;
     const SymbolId symbol = term.factors[0]->symbol;
-    const Expr rest = expr - Expr(term.coefficient) * Expr(term.factors[0]->node);
-    if (depends_on(rest, symbol)) continue;
-    found.push_back({symbol, term.coefficient == 1 ? -rest : rest});
+    const bool from_data = table.info(symbol).unbacked;
+    const int64_t factor = term.coefficient;
+    if (factor != 1 && factor != -1 && !from_data) continue;
+    const Expr rest = expr - Expr(factor) * Expr(term.factors[0]->node);
+    if (depends_on(rest, symbol) || (!from_data && unbacked(rest))) continue;
+    const Expr numerator = factor > 0 ? -rest : rest;
+    found.push_back({symbol, floor_div(numerator, std::abs(factor))});
   }
   return found;
 }
@@ -231,7 +242,7 @@ bool SymbolTable::rather_replace(SymbolId a, SymbolId b) const {
 }
 
 void SymbolTable::learn_equality(const Expr& difference, const Guard& guard) {
-  const std::vector<Isolated> found = isolations(difference);
+  const std::vector<Isolated> found = isolations(difference, *this);
   const Isolated* best = nullptr;
   for (const Isolated& candidate : found) {
     if (best == nullptr || rather_replace(candidate.symbol, best->symbol)) best = &candidate;
