@@ -154,7 +154,14 @@ SliceBounds clamp_slice(Tracer& tracer, const Expr& size, const Argument& start_
     const bool assume_sizes = !expr.is_constant() || expr.constant() < 2;
     return tracer.holds(Predicate::compare(expr, Relation::kGt, limit), assume_sizes);
   };
-  if (negative(start)) start = start + size;
+  if (negative(start)) {
+    // The last k of a size that may be smaller (a sliding window): exact without a decision.
+    const bool from_end = start.is_constant();
+    start = start + size;
+    if (from_end && !symbols.decide(Predicate::compare(start, Relation::kLt, 0))) {
+      start = max(start, 0);
+    }
+  }
   if (negative(start)) start = 0;
   if (!start.is_constant(0) && beyond(start, size)) start = size;
   if (end.is_constant() && end.constant() == INT64_MAX) {
