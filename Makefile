@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
 
-.PHONY: help build demo test bench lint format asan tsan clean
+.PHONY: help build demo test bench lint format tidy asan tsan clean
 
 help:  ## Show the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -50,7 +50,7 @@ format: .venv/.lint  ## Format all sources
 
 tidy: build .venv/.lint  ## Run clang-tidy over the torch-free part
 	@git ls-files 'src/*.cpp' | grep -vE '/(capture|interpreter|bindings)/' | \
-	  xargs .venv/bin/clang-tidy -p build/release --quiet
+	  xargs -P2 -n8 .venv/bin/clang-tidy -p build/release --quiet 2>/dev/null
 
 asan:  ## C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake --preset asan && cmake --build --preset asan && ctest --preset asan

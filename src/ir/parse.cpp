@@ -442,12 +442,12 @@ class Parser {
     if (scan_.take_word("layout")) return Layout{scan_.string()};
     if (scan_.take_word("memory_format")) return MemoryFormat{scan_.string()};
     if (scan_.take("real(")) {
-      const Real real = parse_real(scan_.operand(), *program_.symbols);
+      Real real = parse_real(scan_.operand(), *program_.symbols);
       scan_.need(")");
       return real;
     }
     if (scan_.take("pred(")) {
-      const Predicate predicate = parse_predicate(scan_.operand(), *program_.symbols);
+      Predicate predicate = parse_predicate(scan_.operand(), *program_.symbols);
       scan_.need(")");
       return predicate;
     }

@@ -227,7 +227,7 @@ std::string print(const Program& program) {
     text += " " + printer.value(graph.inputs[i]) + " " + quoted(spec.target) + " : " +
             type_text(graph.type(graph.inputs[i]));
     if (spec.weight) text += " = " + weight_text(*spec.weight);
-    text += "\n";
+    text += '\n';
   }
   for (const Node& node : graph.nodes) text += printer.node(node, "  ") + "\n";
   for (size_t i = 0; i < graph.outputs.size(); ++i) {

@@ -15,7 +15,7 @@ enum : size_t { kQuery, kKey, kValue, kMask, kDropout, kCausal, kScale, kGrouped
 std::string repeat_heads(const LoweringCall& call, size_t operand) {
   Emitter& e = call.emit;
   const TensorType& type = call.type(operand);
-  const std::string value = e.tensor(call.arg(operand));
+  std::string value = e.tensor(call.arg(operand));
   const Expr query_heads = call.type(kQuery).shape.at(1);
   const Expr heads = type.shape.at(1);
   if (query_heads == heads) return value;

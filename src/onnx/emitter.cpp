@@ -81,8 +81,8 @@ bool flag(const Argument& argument) {
 std::optional<double> constant_number(const Argument& argument) {
   if (const auto* value = std::get_if<double>(&argument)) return *value;
   if (const auto* value = std::get_if<bool>(&argument)) return *value ? 1 : 0;
-  if (const auto* value = std::get_if<Expr>(&argument)) {
-    if (value->is_constant()) return static_cast<double>(value->constant());
+  if (const auto* value = std::get_if<Expr>(&argument); value && value->is_constant()) {
+    return static_cast<double>(value->constant());
   }
   return std::nullopt;
 }
@@ -145,7 +145,7 @@ std::string Emitter::op(const std::string& type, std::vector<std::string> inputs
 std::string Emitter::constant(const Weight& weight) {
   std::string key(to_string(weight.dtype));
   for (int64_t size : weight.shape) key += "," + std::to_string(size);
-  key += ":";
+  key += ':';
   const std::vector<std::byte> bytes = weight.copy_bytes();
   key.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   auto [entry, added] = constants_.try_emplace(std::move(key));

@@ -103,7 +103,7 @@ void add_outputs(const Program& program, Emitter& emit, OnnxModel& model) {
     if (spec.kind != OutputKind::kUserOutput) name += "_mutated";
     while (taken.contains(name)) name += "_output";
     taken.insert(name);
-    const std::string value = emit.value(graph.outputs[i]);
+    const std::string& value = emit.value(graph.outputs[i]);
     if (made.contains(value) && !renamed.contains(value)) {
       renamed.emplace(value, name);
     } else {

@@ -133,6 +133,7 @@ void index(const LoweringCall& call) {
     // [common..., before..., after...] -> [before..., common..., after...]
     const auto inner = static_cast<int64_t>(common.size());
     std::vector<int64_t> back;
+    back.reserve(call.result().rank());
     for (int64_t i = 0; i < dims.front(); ++i) back.push_back(inner + i);
     for (int64_t i = 0; i < inner; ++i) back.push_back(i);
     for (size_t i = back.size(); i < call.result().rank(); ++i) {

@@ -151,6 +151,7 @@ void unbind(const LoweringCall& call) {
   const size_t count = std::get<ValueList>(call.node.outputs.at(0)).size();
   const std::string operand = e.tensor(call.arg(0));
   std::vector<std::string> parts;
+  parts.reserve(count);
   for (size_t i = 0; i < count; ++i) {
     parts.push_back(e.op("Gather", {operand, e.scalar(static_cast<double>(i), DType::kInt64)},
                          {{"axis", axis}}));

@@ -191,7 +191,7 @@ std::string Emitter::real_value(const Real& real) {
   };
   if (auto constant = real.maybe_constant()) return scalar(*constant, DType::kFloat64);
   if (real.op() == RealOp::kRatio) {
-    const std::string numerator = integer(real.numerator());
+    std::string numerator = integer(real.numerator());
     if (real.denominator().is_constant(1)) return numerator;
     return op("Div", {numerator, integer(real.denominator())});
   }

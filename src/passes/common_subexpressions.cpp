@@ -23,7 +23,7 @@ void append_value(std::string& key, const T& value) {
 }
 
 void append_expr(std::string& key, const Expr& expr) {
-  append_value(key, expr.node());
+  append_value(key, reinterpret_cast<uintptr_t>(expr.node()));
   append_value(key, expr.is_constant() ? expr.constant() : int64_t{0});
 }
 

@@ -76,7 +76,7 @@ std::optional<Elements> read(const Weight& weight) {
 // The elements as a weight of `dtype`, converted as torch's casts do.
 std::optional<Weight> write(const Elements& elements, DType dtype) {
   std::vector<std::byte> bytes;
-  auto narrowed = [&]<typename T>() {
+  auto narrowed = [&]<typename T> {
     bytes = elements.floating ? narrow<T>(elements.floats) : narrow<T>(elements.ints);
   };
   switch (dtype) {
@@ -364,7 +364,7 @@ class Folder {
     if (!weight) return false;
     program_.graph.inputs.push_back(result);
     program_.graph.values[result].type.strides.reset();
-    program_.inputs.push_back({InputKind::kConstantTensor, new_name(), false, *weight});
+    program_.inputs.push_back({InputKind::kConstantTensor, new_name(), false, weight});
     constants_[result] = std::move(*weight);
     return true;
   }

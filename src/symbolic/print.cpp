@@ -51,7 +51,7 @@ std::string sum_text(const Terms& terms) {
   for (size_t i = terms.size(); i-- > 0;) {
     const Term& term = terms[i];
     if (text.empty()) {
-      if (term.coefficient < 0) text += "-";
+      if (term.coefficient < 0) text += '-';
     } else {
       text += term.coefficient < 0 ? " - " : " + ";
     }

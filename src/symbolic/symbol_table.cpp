@@ -48,7 +48,7 @@ Expr SymbolTable::add_symbol(SymbolInfo info) {
   atom.kind = AtomKind::kSymbol;
   atom.symbol = id;
   atom.symbol_mask = uint64_t{1} << (id % 64);
-  const Atom* added = add_atom(std::move(atom), mix(17, id));
+  const Atom* added = add_atom(atom, mix(17, id));
   symbol_exprs_.emplace_back(added->node);
   return symbol_exprs_.back();
 }
@@ -83,7 +83,7 @@ void SymbolTable::narrow(SymbolId id, Interval range) {
 
 const Atom* SymbolTable::add_atom(Atom atom, size_t hash) {
   atom.id = static_cast<uint32_t>(atoms_.size());
-  atoms_.push_back(std::move(atom));
+  atoms_.push_back(atom);
   Atom& stored = atoms_.back();
   atom_index_.insert(hash, &stored);
   Terms terms(1);
@@ -125,7 +125,7 @@ const Atom* SymbolTable::intern_atom(AtomKind kind, const Expr& a, const Expr& b
   atom.a = a;
   atom.b = b;
   atom.symbol_mask = mask_of(a) | mask_of(b);
-  return add_atom(std::move(atom), hash);
+  return add_atom(atom, hash);
 }
 
 const Atom* SymbolTable::intern_atom(const Real& real, Rounding rounding) {
@@ -140,7 +140,7 @@ const Atom* SymbolTable::intern_atom(const Real& real, Rounding rounding) {
   atom.real = &reals_.back();
   atom.rounding = rounding;
   real.for_each_symbol([&](SymbolId id) { atom.symbol_mask |= uint64_t{1} << (id % 64); });
-  return add_atom(std::move(atom), hash);
+  return add_atom(atom, hash);
 }
 
 Interval SymbolTable::symbol_range(SymbolId id, bool assume_sizes) const {
