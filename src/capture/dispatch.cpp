@@ -158,7 +158,8 @@ void Tracer::call(const c10::OperatorHandle& handle, c10::DispatchKeySet keys,
     return;
   }
   if (replace_written_constants(op, stack)) operands.traced = true;
-  if (!operands.traced && can_fold(op, *stack)) {
+  // A composite shows its parts even on constants: one of them may be a view that is written to.
+  if (!operands.traced && op.kind != OpKind::kDecompose && can_fold(op, *stack)) {
     run_for_real(op, keys, stack);
     return;
   }

@@ -369,6 +369,19 @@ class FailsAt(nn.Module):
         return x
 
 
+def test_a_write_through_a_composite_view_of_a_constant_is_kept() -> None:
+    def padded(x: torch.Tensor) -> torch.Tensor:
+        out = torch.zeros(4, 5)
+        out.select(0, 1).narrow(0, 1, 2).copy_(x[0])
+        return out
+
+    x = torch.randn(3, 2)
+    assert_same(captured(padded, x), Lambda(padded), x)
+    sequences = [torch.randn(3, 2), torch.randn(5, 2)]
+    pads = Lambda(lambda x: torch.nn.utils.rnn.pad_sequence([x, *sequences], batch_first=True))
+    assert_same(capture(pads, {"x": torch.randn(4, 2)}), pads, torch.randn(4, 2))
+
+
 @pytest.mark.parametrize("calls", range(6))
 def test_state_is_put_back_whatever_is_raised(calls: int) -> None:
     model = FailsAt(calls).train()
