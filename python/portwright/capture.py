@@ -56,9 +56,14 @@ class CapturedProgram:
             InvalidArgumentError: an input is missing, unexpected, or of another rank or dtype.
         """
         leaves = tree.match(self.input_tree, inputs)
+        return self.output_tree.unflatten(self.interpreter.run(leaves))
+
+    @property
+    def interpreter(self) -> _core.Interpreter:
+        """Runs the program; made when it is first asked for."""
         if self._interpreter is None:
             self._interpreter = _core.Interpreter(self.program)
-        return self.output_tree.unflatten(self._interpreter.run(leaves))
+        return self._interpreter
 
 
 def capture(
@@ -83,7 +88,8 @@ def capture(
 
     Raises:
         GuardViolatedError: the model narrows an explicit Dim; names the dim, guard and line.
-        DataDependentError: the model decides on a tensor's value.
+        DataDependentError: the model reads a float out of a tensor, or compares tensors by value
+            in a way that no guard can state.
         UnsupportedError: the model does something that cannot be captured; names the line.
     """
     leaves, input_tree = tree.flatten(inputs)

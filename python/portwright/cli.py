@@ -14,7 +14,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from portwright.sweep_worker import STAGES
+
+if TYPE_CHECKING:
+    from portwright.verify import Comparison
 
 VERIFIED, DIFFERS, MISUSE, FAILED, UNVERIFIABLE = 0, 1, 2, 3, 4
 
@@ -102,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         "variant_inputs(case, model). Cases that the output has a row for are not run again.",
     )
     sweep.add_argument("--zoo", required=True, help="the folder")
-    sweep.add_argument("--stage", choices=["capture", "onnx"], default="capture")
+    sweep.add_argument("--stage", choices=STAGES, default="capture")
     sweep.add_argument("--static", action="store_true", help="static shapes, sample only")
     sweep.add_argument("--only", default="", metavar="REGEX", help="cases that match")
     sweep.add_argument("--every", type=int, default=1, metavar="N", help="each N-th case")
@@ -179,8 +184,13 @@ def _verify(
         return _fail(options, UNVERIFIABLE, f"cannot verify: {error}; or pass --no-verify")
     except Exception as error:
         return _fail(options, UNVERIFIABLE, f"cannot verify, eager itself fails: {error}")
-    report["verified"] = all(result.matches for result in results)
-    report["runs"] = [
+    report.update(verdict(results))
+    return VERIFIED if report["verified"] else DIFFERS
+
+
+def verdict(results: list[Comparison]) -> dict[str, Any]:
+    """`verified` and `runs` of a report."""
+    runs = [
         {
             "name": result.name,
             "sizes": result.sizes,
@@ -190,7 +200,7 @@ def _verify(
         }
         for result in results
     ]
-    return VERIFIED if report["verified"] else DIFFERS
+    return {"verified": all(result.matches for result in results), "runs": runs}
 
 
 def _load(options: argparse.Namespace) -> Any:
@@ -291,7 +301,11 @@ def print_report(report: dict[str, Any]) -> None:
         for name, gap in run["largest_differences"].items() or [("", None)]:
             runs.add_row(run["name"], sizes, name, "" if gap is None else f"{gap:.2e}", verdict)
     console.print(runs)
-    console.print("verified against eager" if report["verified"] else "DIFFERS from eager")
+    refused = sum(bool(run["refused"]) for run in report["runs"])
+    words = "verified against eager" if report["verified"] else "DIFFERS from eager"
+    console.print(
+        words + (f"; {refused} of the shapes tried are refused, see above" * bool(refused))
+    )
 
 
 def _inspect(options: argparse.Namespace) -> int:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 import transformers
 
-from portwright.cli import print_report
+from portwright.cli import print_report, verdict
 from portwright.exporters import OnnxConfig, OnnxExporter
-from portwright.verify import compare
+from portwright.verify import RUNTIME_TOLERANCE, compare
 
 SENTENCES = [
     ["The exporter reads the model once.", "Weights are never copied."],
@@ -56,7 +56,13 @@ def run_demo(folder: str) -> dict[str, Any]:
             expected = model(**inputs)
         rows, length = inputs["input_ids"].shape
         runs.append(
-            compare(f"{rows} x {length}", inputs, program(**inputs), expected, tolerance=1e-3)
+            compare(
+                f"{rows} x {length}",
+                inputs,
+                program(**inputs),
+                expected,
+                tolerance=RUNTIME_TOLERANCE,
+            )
         )
     stages["verify"] = time.perf_counter() - start
     return {
@@ -66,17 +72,7 @@ def run_demo(folder: str) -> dict[str, Any]:
         "opset": program.opset_version,
         "nodes": program.node_count,
         "notes": program.notes,
-        "verified": all(run.matches for run in runs),
-        "runs": [
-            {
-                "name": run.name,
-                "sizes": run.sizes,
-                "largest_differences": run.differences,
-                "problems": run.problems,
-                "refused": run.refused,
-            }
-            for run in runs
-        ],
+        **verdict(runs),
     }
 
 

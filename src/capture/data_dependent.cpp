@@ -125,9 +125,7 @@ Expr Tracer::count_of_true(ValueId mask) {
   return count;
 }
 
-Expr Tracer::size_after_run(const OpInfo& op, const std::vector<Argument>& arguments, size_t output,
-                            int64_t dim) {
-  const torch::jit::Stack results = run_on_samples(op, arguments);
+Expr Tracer::size_from_data(const torch::jit::Stack& results, size_t output, int64_t dim) {
   const Expr symbol =
       data_symbol(results.at(output).toTensor().size(dim), {0, Interval::kInfinity}, true);
   pending_sizes_.push_back({symbol, output, dim});

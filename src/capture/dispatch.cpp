@@ -253,9 +253,9 @@ void Tracer::call_record(const OpInfo& op, torch::jit::Stack* stack) {
 
 // as_strided reads memory, not elements: an operand that is row-major here is made so when it runs.
 std::vector<Argument> Tracer::with_known_layout(const OpInfo& op, std::vector<Argument> arguments) {
-  static const OpInfo& as_strided = catalog_.find("aten.as_strided.default");
   const auto* ref = std::get_if<ValueRef>(&arguments[0]);
-  if (&op != &as_strided || ref == nullptr || type(ref->id).strides) return arguments;
+  if (op.name != "aten.as_strided.default" || ref == nullptr || type(ref->id).strides)
+    return arguments;
   arguments[0] = ValueRef{
       record_one("aten.clone.default", {ValueRef{ref->id}, MemoryFormat{"contiguous_format"}})};
   return arguments;

@@ -269,24 +269,31 @@ TensorType fit_tensor(const OpInfo& op, const Candidates& candidates,
   return normalized(std::move(type));
 }
 
-// Why the Meta kernel does not take sizes that move by these ties; nothing when it does. Python
-// kernels leave their error in the interpreter: it is fetched.
-std::optional<std::string> objection(Tracer& tracer, const OpInfo& op,
-                                     const std::vector<Argument>& arguments, const Ties& ties) {
+struct Probes {
+  std::vector<std::vector<int64_t>> values;
+  std::vector<torch::jit::Stack> results;
+  std::optional<std::string> objection;  // why the kernel does not take one of them
+};
+
+// The Meta kernel at `count` assignments, until one fails. Python kernels leave their error in the
+// interpreter: it is fetched.
+Probes run_probes(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments,
+                  const Ties& ties, int count) {
+  Probes probes{assignments(tracer, arguments, ties, count), {}, std::nullopt};
   try {
-    for (const auto& values : assignments(tracer, arguments, ties, 2)) {
-      run_meta(tracer, op, arguments, values);
+    for (const auto& values : probes.values) {
+      probes.results.push_back(run_meta(tracer, op, arguments, values));
     }
-    return std::nullopt;
   } catch (const c10::Error& error) {
-    return error.what_without_backtrace();
+    probes.objection = error.what_without_backtrace();
   } catch (python_error& error) {
     const pybind11::gil_scoped_acquire gil;
     error.persist();
-    return error.what();
+    probes.objection = error.what();
   } catch (const std::exception& error) {
-    return error.what();
+    probes.objection = error.what();
   }
+  return probes;
 }
 
 // States what the kernel needs of sizes that it refuses to see move: that some are equal which are
@@ -294,7 +301,9 @@ std::optional<std::string> objection(Tracer& tracer, const OpInfo& op,
 // an image). False when it does not even take the sample's sizes.
 bool learn_needed_sizes(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments) {
   SymbolTable& symbols = tracer.symbols();
-  auto accepts = [&](const Ties& ties) { return !objection(tracer, op, arguments, ties); };
+  auto accepts = [&](const Ties& ties) {
+    return !run_probes(tracer, op, arguments, ties, 2).objection;
+  };
   Ties ties(symbols.size(), kFixed);
   if (!accepts(ties)) return false;
   auto with = [&](SymbolId id, SymbolId leader) {
@@ -327,15 +336,15 @@ bool learn_needed_sizes(Tracer& tracer, const OpInfo& op, const std::vector<Argu
 }  // namespace
 
 ResultTypes Tracer::probe(const OpInfo& op, const std::vector<Argument>& arguments) {
-  if (const auto why = objection(*this, op, arguments, no_ties(symbols()))) {
-    if (!learn_needed_sizes(*this, op, arguments)) refuse(op, "cannot run on these sizes: " + *why);
+  const std::vector<std::vector<int64_t>> none;
+  const int count = Candidates(*this, arguments, none).symbolic() ? kProbes : 1;
+  Probes probes = run_probes(*this, op, arguments, no_ties(symbols()), count);
+  if (probes.objection && learn_needed_sizes(*this, op, arguments)) {
+    probes = run_probes(*this, op, arguments, no_ties(symbols()), count);
   }
-  std::vector<std::vector<int64_t>> probes =
-      assignments(*this, arguments, no_ties(symbols()), kProbes);
-  const Candidates candidates(*this, arguments, probes);
-  if (!candidates.symbolic()) probes.resize(1);
-  std::vector<torch::jit::Stack> stacks;
-  for (const auto& values : probes) stacks.push_back(run_meta(*this, op, arguments, values));
+  if (probes.objection) refuse(op, "cannot run on these sizes: " + *probes.objection);
+  const std::vector<torch::jit::Stack>& stacks = probes.results;
+  const Candidates candidates(*this, arguments, probes.values);
 
   ResultTypes results;
   for (size_t i = 0; i < stacks[0].size(); ++i) {

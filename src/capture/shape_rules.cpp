@@ -1,35 +1,15 @@
 // Hand-written result types of hot operators and of those that the Meta kernels get wrong with
-// symbols. Everything else is probed (probing.cpp).
+// symbols; sizes that data decides are in data_rules.cpp. Everything else is probed (probing.cpp).
 #include <algorithm>
 #include <string_view>
 #include <unordered_map>
 
+#include "capture/rule_parts.h"
 #include "capture/shape_math.h"
 #include "capture/tracer.h"
 
 namespace portwright {
 namespace {
-
-using Arguments = std::vector<Argument>;
-using Rule = std::optional<ResultTypes>;
-
-Rule one(TensorType type) {
-  ResultType result;
-  result.types.push_back(normalized(std::move(type)));
-  return ResultTypes{std::move(result)};
-}
-
-Rule one(DType dtype, Shape shape) { return one(TensorType{dtype, std::move(shape), {}}); }
-
-const TensorType* tensor_type(Tracer& tracer, const Argument& argument) {
-  const auto* ref = std::get_if<ValueRef>(&argument);
-  return ref == nullptr ? nullptr : &tracer.type(ref->id);
-}
-
-std::optional<int64_t> constant_int(const Argument& argument) {
-  const auto* expr = std::get_if<Expr>(&argument);
-  return expr == nullptr ? std::nullopt : expr->maybe_constant();
-}
 
 bool flag(const Argument& argument) {
   const auto* value = std::get_if<bool>(&argument);
@@ -301,13 +281,6 @@ TensorType part_of(const TensorType& type, size_t dim, const Expr& length) {
   TensorType part{type.dtype, type.shape, strides_of(type)};
   part.shape[dim] = length;
   return normalized(std::move(part));
-}
-
-Rule list_of(std::vector<TensorType> types) {
-  ResultType result;
-  result.is_list = true;
-  result.types = std::move(types);
-  return ResultTypes{std::move(result)};
 }
 
 Rule split_with_sizes(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
@@ -628,81 +601,6 @@ Rule upsample(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(type->dtype, std::move(shape));
 }
 
-// nonzero: [count, rank]; nonzero_numpy: one [count] per dim.
-Rule nonzero(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
-  const auto* mask = std::get_if<ValueRef>(&arguments[0]);
-  if (mask == nullptr) return std::nullopt;
-  const auto rank = static_cast<int64_t>(tracer.type(mask->id).rank());
-  const Expr count = tracer.count_of_true(mask->id);
-  if (op.name == "aten.nonzero.default") return one(DType::kInt64, {count, rank});
-  return list_of(std::vector<TensorType>(rank, TensorType{DType::kInt64, {count}, {}}));
-}
-
-Rule masked_select(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
-  const TensorType* type = tensor_type(tracer, arguments[0]);
-  const TensorType* mask = tensor_type(tracer, arguments[1]);
-  if (type == nullptr || mask == nullptr) return std::nullopt;
-  const DType dtype = type->dtype;
-  const Shape wide = broadcast(tracer, Shape(type->shape), Shape(mask->shape));
-  ValueId id = std::get<ValueRef>(arguments[1]).id;
-  if (tracer.type(id).shape != wide) {
-    id = tracer.record_one("aten.expand.default", {ValueRef{id}, IntList(wide), false});
-  }
-  return one(dtype, {tracer.count_of_true(id)});
-}
-
-// _unique2, unique_consecutive: (elements, inverse, counts); unique_dim has the dim first.
-Rule unique(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
-  const TensorType* found = tensor_type(tracer, arguments[0]);
-  if (found == nullptr) return std::nullopt;
-  const TensorType type = *found;
-  const bool by_dim = op.name == "aten.unique_dim.default";
-  if (op.name == "aten.unique_consecutive.default" && !std::holds_alternative<None>(arguments[3])) {
-    return std::nullopt;
-  }
-  const size_t dim = by_dim ? wrap_dim(*constant_int(arguments[1]), type.rank()) : 0;
-  const Expr size = tracer.size_after_run(op, arguments, 0, static_cast<int64_t>(dim));
-  const torch::jit::Stack sampled = tracer.run_on_samples(op, arguments);
-  Shape elements = by_dim ? type.shape : Shape{size};
-  if (by_dim) elements[dim] = size;
-  const Shape inverse = by_dim ? Shape{type.shape[dim]} : type.shape;
-  auto asked = [&](size_t i, const Shape& shape) {
-    return sampled[i].toTensor().numel() == 0 ? Shape{0} : shape;
-  };
-  ResultTypes results = *one(type.dtype, elements);
-  results.push_back(one(DType::kInt64, asked(1, inverse))->at(0));
-  results.push_back(one(DType::kInt64, asked(2, {size}))->at(0));
-  return results;
-}
-
-Rule bincount(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
-  const Expr size = tracer.size_after_run(op, arguments, 0, 0);
-  const bool weighted = !std::holds_alternative<None>(arguments[1]);
-  return one(weighted ? DType::kFloat64 : DType::kInt64, {size});
-}
-
-// repeat_interleave.Tensor(repeats, output_size), .self_Tensor(self, repeats, dim, output_size),
-// .self_int(self, repeats, dim, output_size).
-Rule repeat_interleave(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
-  const bool indices = op.name == "aten.repeat_interleave.Tensor";
-  const TensorType* found = tensor_type(tracer, arguments[0]);
-  if (found == nullptr) return std::nullopt;
-  const TensorType type = *found;
-  const auto dim_argument = indices ? std::optional<int64_t>(0) : constant_int(arguments[2]);
-  const size_t dim = dim_argument ? wrap_dim(*dim_argument, type.rank()) : 0;
-  Shape shape = dim_argument ? type.shape : Shape{product(type.shape)};
-  const auto* given = std::get_if<Expr>(&arguments.back());
-  const auto* times = indices ? nullptr : std::get_if<Expr>(&arguments[1]);
-  if (times != nullptr) {
-    shape[dim] = shape[dim] * tracer.symbols().resolve(*times);
-  } else if (given != nullptr) {
-    shape[dim] = tracer.symbols().resolve(*given);
-  } else {
-    shape[dim] = tracer.size_after_run(op, arguments, 0, static_cast<int64_t>(dim));
-  }
-  return one(indices ? DType::kInt64 : type.dtype, std::move(shape));
-}
-
 // im2col(self, kernel, dilation, padding, stride): [N, C * kernel, places] (torch.nn.Unfold).
 Rule im2col(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   const TensorType* type = tensor_type(tracer, arguments[0]);
@@ -742,11 +640,6 @@ Rule index_select(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   shape[wrap_dim(*constant_int(arguments[1]), type->rank())] = product(indices->shape);
   return one(type->dtype, std::move(shape));
 }
-
-struct RuleFamily {
-  ShapeRule rule;
-  std::vector<std::string_view> ops;  // without overload: all of them
-};
 
 const std::vector<RuleFamily>& families() {
   static const std::vector<RuleFamily> kFamilies = {
@@ -820,11 +713,6 @@ const std::vector<RuleFamily>& families() {
       {im2col, {"im2col"}},
       {as_strided, {"as_strided"}},
       {index_select, {"index_select"}},
-      {nonzero, {"nonzero", "nonzero_numpy"}},
-      {masked_select, {"masked_select"}},
-      {unique, {"_unique2", "unique_consecutive", "unique_dim"}},
-      {bincount, {"bincount"}},
-      {repeat_interleave, {"repeat_interleave"}},
       {upsample,
        {"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d",
         "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
@@ -848,8 +736,10 @@ const std::unordered_map<std::string_view, ShapeRule>& rules_by_overload() {
 
 std::unordered_map<std::string_view, ShapeRule> make_rules_by_base() {
   std::unordered_map<std::string_view, ShapeRule> rules;
-  for (const RuleFamily& family : families()) {
-    for (std::string_view op : family.ops) rules.emplace(op, family.rule);
+  for (const auto* table : {&families(), &data_rule_families()}) {
+    for (const RuleFamily& family : *table) {
+      for (std::string_view op : family.ops) rules.emplace(op, family.rule);
+    }
   }
   return rules;
 }

@@ -110,8 +110,8 @@ class Tracer {
   c10::SymNode item_node(
       TracedTensorImpl& tensor);  // of an int or bool tensor: SymInt's, SymBool's
   Expr count_of_true(ValueId mask);
-  Expr size_after_run(const OpInfo& op, const std::vector<Argument>& arguments, size_t output,
-                      int64_t dim);
+  // A size of the node that is being recorded, which its `results` have for the sample inputs.
+  Expr size_from_data(const torch::jit::Stack& results, size_t output, int64_t dim);
 
   // For the sample inputs (sampling.cpp): a value, and an operator's results.
   at::Tensor sample(ValueId id);

@@ -17,6 +17,11 @@ std::string shape_text(const std::vector<Expr>& shape) {
   return text + "]";
 }
 
+std::string size_text(const Expr& size, std::span<const int64_t> values) {
+  const std::string value = std::to_string(evaluate(size, values));
+  return size.is_constant() ? value : to_string(size) + " = " + value;
+}
+
 std::string values_of(const Predicate& predicate, const SymbolTable& symbols,
                       std::span<const int64_t> values) {
   std::string text;
@@ -93,8 +98,8 @@ std::vector<int64_t> Interpreter::bind_symbols(const std::vector<at::Tensor>& in
       if (evaluate(type.shape[d], values) == size) continue;
       throw Error(ErrorCode::kGuardViolated,
                   "input '" + name + "' has size " + std::to_string(size) + " in dim " +
-                      std::to_string(d) + ", the program needs " + to_string(type.shape[d]) +
-                      " = " + std::to_string(evaluate(type.shape[d], values)) +
+                      std::to_string(d) + ", the program needs " +
+                      size_text(type.shape[d], values) +
                       " there; export with that dim dynamic, or pass such an input");
     }
   }
@@ -112,7 +117,6 @@ void Interpreter::check_guards(std::span<const int64_t> values) const {
                                                to_string(info.range));
   }
   for (const Guard& guard : symbols.guards()) {
-    if (guard.kind == GuardKind::kEquality) continue;  // part of the inputs' shapes by now
     if (!about_data(guard.predicate, symbols)) check_guard(guard, values);
   }
 }

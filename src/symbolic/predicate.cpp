@@ -89,8 +89,9 @@ Predicate::Predicate(bool constant) {
 }
 
 Predicate Predicate::compare(const Expr& left, Relation relation, const Expr& right) {
-  const Expr a = without_limits(left);
-  const Expr b = without_limits(right);
+  const bool with_sizes = !left.is_constant() || !right.is_constant();
+  const Expr a = with_sizes ? without_limits(left) : left;
+  const Expr b = with_sizes ? without_limits(right) : right;
   auto integer = [](Relation kept, Expr expr) {
     auto node = std::make_shared<Node>();
     node->kind = Kind::kInteger;

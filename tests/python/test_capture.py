@@ -369,6 +369,13 @@ class FailsAt(nn.Module):
         return x
 
 
+def test_an_equality_that_fixes_no_size_is_checked() -> None:
+    program = captured(lambda x: x.reshape(-1, 4), torch.randn(3, 8))
+    assert_same(program, Lambda(lambda x: x.reshape(-1, 4)), torch.randn(5, 4))
+    with pytest.raises(GuardViolatedError):
+        program.run({"x": torch.randn(3, 3)})
+
+
 def test_a_write_through_a_composite_view_of_a_constant_is_kept() -> None:
     def padded(x: torch.Tensor) -> torch.Tensor:
         out = torch.zeros(4, 5)

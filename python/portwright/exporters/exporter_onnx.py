@@ -24,7 +24,6 @@ class ONNXProgram:
         self._captured = captured
         self._config = config
         self._session: Any = None
-        self._interpreter: _core.Interpreter | None = None
         self._saved_path: str | None = None
 
     @property
@@ -96,9 +95,7 @@ class ONNXProgram:
             GuardViolatedError: sizes that the model was not captured for.
         """
         leaves = tree.match(self._captured.input_tree, inputs)
-        if self._interpreter is None:
-            self._interpreter = _core.Interpreter(self._captured.program)
-        self._interpreter.check(leaves)
+        self._captured.interpreter.check(leaves)
         if self._session is None:
             self._session = self._open()
         given = dict(zip(self._captured.input_names, leaves, strict=True))
