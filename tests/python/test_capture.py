@@ -429,13 +429,12 @@ def test_captures_of_two_threads_take_turns() -> None:
 
 
 def test_a_tensor_that_outlives_its_capture_is_named() -> None:
-    class Keeps(nn.Module):
-        kept: torch.Tensor | None = None
+    kept: list[torch.Tensor] = []
 
+    class Keeps(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if self.kept is not None:
-                x = x + self.kept
-            self.kept = x * 2
+            x = x + kept.pop() if kept else x
+            kept.append(x * 2)
             return x
 
     model = Keeps()
@@ -450,3 +449,22 @@ def test_capture_is_deterministic() -> None:
         capture(model, {"input": torch.randn(2, 4)}, dynamic=True).program.text() for _ in range(3)
     }
     assert len(texts) == 1
+
+
+def test_what_forward_sets_on_the_model_is_taken_back() -> None:
+    class Sets(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen = None
+            self.register_buffer("state", torch.zeros(2), persistent=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen = x
+            self.new = x + 1
+            self.state = self.state + x
+            return self.state
+
+    model = Sets()
+    state = model.state
+    capture(model, {"x": torch.ones(2)})
+    assert model.seen is None and not hasattr(model, "new") and model.state is state

@@ -1,0 +1,261 @@
+"""Lists whose length is a symbol, while a model is traced.
+
+`lengths.tolist()`, and `torch.split` by such a list, give Python lists whose length the program
+decides when it runs. Most models only pass them on: `torch.cat(torch.split(x, lengths), dim)` is
+x, and attention over the pieces is attention over x with a block-diagonal mask. Here such lists
+stay unread until Python really needs their elements; only then is their length fixed.
+
+A comprehension over the pieces is given one `Piece`, which stands for all of them. It knows no
+operation but attention, `reshape` and `torch.cat`. Whatever else happens to it ends this attempt,
+and `capture` traces once more with the loop at that line unrolled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from portwright import _core
+
+Place = tuple[str, int]
+
+
+@dataclass
+class Scope:
+    """What one attempt to trace a model did with its lazy lists.
+
+    Attributes:
+        unrolled: lines of loops that run over real pieces, their number being fixed.
+        stood_for: lines of loops in which one Piece stood for all.
+    """
+
+    unrolled: frozenset[Place]
+    stood_for: set[Place] = field(default_factory=set)
+
+
+_scope: Scope | None = None
+
+
+@contextlib.contextmanager
+def scope(unrolled: frozenset[Place]) -> Iterator[Scope]:
+    """The scope of one attempt; captures take turns, so there is one at a time."""
+    global _scope
+    before, _scope = _scope, Scope(unrolled)
+    try:
+        yield _scope
+    finally:
+        _scope = before
+
+
+class NeedsUnrolling(Exception):
+    """A Piece was used in a way that only single pieces can be used in."""
+
+
+class Numbers(Sequence[Any]):
+    """The elements of an integer tensor of shape (n,), n a symbol, as `tolist` gives them."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+        self._items: list[Any] | None = None
+
+    def real(self) -> list[Any]:
+        """The elements, which fixes their number."""
+        if self._items is None:
+            self._items = [item.item() for item in self.tensor.unbind(0)]
+        return self._items
+
+    def __len__(self) -> int:
+        return len(self.real())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.real()[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.real())
+
+
+class Pieces(Sequence[Any]):
+    """`torch.split(tensor, lengths, dim)` for a symbolic number of lengths."""
+
+    def __init__(self, tensor: torch.Tensor, lengths: Numbers, dim: int) -> None:
+        self.tensor = tensor
+        self.lengths = lengths
+        self.dim = dim % tensor.dim()
+        self._items: tuple[torch.Tensor, ...] | None = None
+
+    def real(self) -> tuple[torch.Tensor, ...]:
+        """The pieces, which fixes their number."""
+        if self._items is None:
+            self._items = _split(self.tensor, self.lengths.real(), self.dim)
+        return self._items
+
+    def __len__(self) -> int:
+        return len(self.real())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.real()[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        frame = sys._getframe(1)
+        place = (frame.f_code.co_filename, frame.f_lineno)
+        if _scope is None or place in _scope.unrolled:
+            return iter(self.real())
+        _scope.stood_for.add(place)
+        return iter((Piece(self.tensor, self.lengths, self.dim),))
+
+
+class Piece:
+    """Stands for every piece of a Pieces: the whole tensor, and where it is cut."""
+
+    def __init__(self, tensor: torch.Tensor, lengths: Numbers, dim: int) -> None:
+        self._tensor = tensor
+        self._lengths = lengths
+        self._dim = dim
+
+    @property
+    def shape(self) -> _PieceShape:
+        """The size of each dim but the one that is cut."""
+        return _PieceShape(self._tensor.shape, self._dim)
+
+    def reshape(self, *sizes: Any) -> Piece:
+        """`piece.reshape(-1, last)`, which keeps what is cut in the first dim, in order."""
+        if self._dim != 0 or len(sizes) != 2 or sizes[0] != -1 or self._tensor.dim() < 2:
+            raise NeedsUnrolling
+        inner = self._tensor[0].numel() // sizes[1]
+        return Piece(self._tensor.reshape(sizes), Numbers(self._lengths.tensor * inner), 0)
+
+    @classmethod
+    def __torch_function__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise NeedsUnrolling
+
+    def __getattr__(self, name: str) -> Any:
+        raise NeedsUnrolling(name)
+
+
+class _PieceShape:
+    def __init__(self, sizes: Sequence[Any], cut: int) -> None:
+        self._sizes = sizes
+        self._cut = cut
+
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, int) or index % len(self._sizes) == self._cut:
+            raise NeedsUnrolling
+        return self._sizes[index]
+
+
+def attention_over_pieces(attention: Any) -> Any:
+    """A Transformers attention function that also takes Pieces of query, key and value.
+
+    The pieces attend to themselves only, so that on the whole tensors a block-diagonal mask says
+    the same.
+    """
+
+    def attend(module: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        pieces = [item for item in (query, key, value) if isinstance(item, Piece)]
+        if not pieces:
+            return attention(module, query, key, value, *args, **kwargs)
+        mask = kwargs.pop("attention_mask", args[0] if args else None)
+        lengths = pieces[0]._lengths.tensor
+        alike = len(pieces) == 3 and all(
+            item._dim == 2 and item._lengths.tensor is lengths for item in pieces
+        )
+        if not alike or mask is not None or len(args) > 1 or kwargs.get("is_causal") is not False:
+            raise NeedsUnrolling
+        whole = [item._tensor for item in pieces]
+        boolean = "sdpa" in getattr(attention, "__name__", "")
+        mask = _block_diagonal(lengths, whole[0], boolean)
+        result = attention(module, *whole, attention_mask=mask, **kwargs)
+        return (Piece(result[0], pieces[0]._lengths, 1), *result[1:])
+
+    return attend
+
+
+def _block_diagonal(lengths: torch.Tensor, query: torch.Tensor, boolean: bool) -> torch.Tensor:
+    size = query.shape[2]
+    places = torch.arange(size, device=query.device)
+    piece = torch.bucketize(places, lengths.cumsum(0), right=True)
+    same = (piece[:, None] == piece[None, :])[None, None]
+    if boolean:
+        return same
+    lowest = torch.full((), torch.finfo(query.dtype).min, dtype=query.dtype, device=query.device)
+    return torch.where(same, torch.zeros_like(lowest), lowest)
+
+
+def read(obj: Any) -> Any:
+    """A lazy list as a real one, for what leaves the model; anything else as it is."""
+    if isinstance(obj, Piece):
+        raise NeedsUnrolling
+    return obj.real() if isinstance(obj, (Numbers, Pieces)) else obj
+
+
+_split: Any = torch.Tensor.split
+_cat = torch.cat
+
+
+def tolist(tensor: torch.Tensor) -> Any:
+    """`Tensor.tolist` of a traced tensor."""
+    if tensor.dim() == 0:
+        return tensor.item()
+    if tensor.dim() == 1 and isinstance(tensor.shape[0], torch.SymInt):
+        return Numbers(tensor)
+    return [item.tolist() for item in tensor.unbind(0)]
+
+
+def split(tensor: torch.Tensor, split_size: Any, dim: int = 0) -> Any:
+    """`Tensor.split`, which keeps a symbolic number of pieces unread."""
+    if isinstance(split_size, Numbers):
+        if _core.is_traced(tensor):
+            return Pieces(tensor, split_size, dim)
+        split_size = split_size.real()
+    return _split(tensor, split_size, dim)
+
+
+def cat(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
+    """`torch.cat`, which joins unread pieces to what they were cut from."""
+    dim = kwargs.pop("axis", dim)
+    if isinstance(tensors, Pieces):
+        if dim % tensors.tensor.dim() == tensors.dim:
+            return tensors.tensor
+        tensors = tensors.real()
+    elif isinstance(tensors, (list, tuple)) and any(isinstance(item, Piece) for item in tensors):
+        only = tensors[0]
+        if len(tensors) > 1 or dim % only._tensor.dim() != only._dim:
+            raise NeedsUnrolling
+        return only._tensor  # type: ignore[no-any-return]
+    return _cat(tensors, dim, **kwargs)
+
+
+def length(obj: Any) -> Any:
+    """`len`, which may be a symbol."""
+    if isinstance(obj, torch.Tensor) and obj.dim() and _core.is_traced(obj):
+        return obj.shape[0]
+    if isinstance(obj, Numbers):
+        return obj.tensor.shape[0]
+    if isinstance(obj, Pieces):
+        return obj.lengths.tensor.shape[0]
+    if isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], Piece):
+        raise NeedsUnrolling
+    return len(obj)
+
+
+def _reduction(builtin: Any, name: str) -> Any:
+    def reduce(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs and isinstance(args[0], Numbers):
+            return getattr(args[0].tensor, name)().item()
+        return builtin(*args, **kwargs)
+
+    return reduce
+
+
+# Builtins that model code sees in a form that leaves symbolic lists unread.
+BUILTINS = {
+    "len": length,
+    "max": _reduction(max, "max"),
+    "min": _reduction(min, "min"),
+    "sum": _reduction(sum, "sum"),
+}

@@ -1,0 +1,154 @@
+"""The patch registry, and that each built-in patch gives what the code it replaces gives."""
+
+from __future__ import annotations
+
+import importlib
+import types
+from typing import Any
+
+import pytest
+import torch
+from transformers import vision_utils
+
+from portwright.errors import InvalidArgumentError
+from portwright.exporters.patching import _PATCHES, apply_patches, register_patch
+from portwright.patches import multimodal_rope, vision
+
+
+@pytest.fixture
+def registry() -> Any:
+    before = {backend: list(patches) for backend, patches in _PATCHES.items()}
+    yield
+    _PATCHES.clear()
+    _PATCHES.update(before)
+
+
+class Owner:
+    def place(self) -> str:
+        return "original"
+
+
+def test_a_patch_is_in_place_for_the_block_only(registry: None) -> None:
+    path = f"{__name__}.Owner.place"
+    register_patch("test", path)(lambda original: lambda self: "patched")
+    with pytest.raises(RuntimeError, match="body"), apply_patches("test") as installed:
+        assert installed == [path]
+        assert Owner().place() == "patched"
+        raise RuntimeError("body")
+    assert Owner().place() == "original"
+
+
+def test_a_function_is_swapped_where_it_was_imported(registry: None) -> None:
+    original = vision_utils.get_vision_position_ids
+    modeling = importlib.import_module("transformers.models.qwen2_vl.modeling_qwen2_vl")
+    with apply_patches("dynamo"):
+        assert vision_utils.get_vision_position_ids is not original
+        assert modeling.get_vision_position_ids is vision_utils.get_vision_position_ids
+    assert modeling.get_vision_position_ids is original
+
+
+def test_other_code_than_the_patch_was_written_for_is_left_alone(registry: None) -> None:
+    register_patch("test", f"{__name__}.Owner.place", sources=["00000000"])(lambda original: None)
+    with apply_patches("test") as installed:
+        assert installed == []
+
+
+def test_a_path_needs_a_dot() -> None:
+    with pytest.raises(InvalidArgumentError, match="dotted paths"):
+        register_patch("dynamo", "forward")
+
+
+GRIDS = [[[1, 4, 4]], [[1, 4, 8], [2, 8, 4], [1, 4, 4]], [[3, 12, 20], [1, 8, 8]]]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("merge", [1, 2, 4])
+@pytest.mark.parametrize("temporal", [False, True])
+def test_positions_of_patches(grid: list[list[int]], merge: int, temporal: bool) -> None:
+    sizes = torch.tensor(grid)
+    expected = vision_utils.get_vision_position_ids(sizes, merge, temporal)
+    assert torch.equal(vision.position_ids(sizes, merge, temporal), expected)
+    each = torch.full((len(grid),), merge)
+    assert torch.equal(vision.position_ids(sizes, each, temporal), expected)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("window", [32, 56, 112])
+def test_windows_of_patches(grid: list[list[int]], window: int) -> None:
+    sizes = torch.tensor(grid)
+    order, starts = vision_utils.get_vision_window_index(sizes, 2, window, 8)
+    got_order, got_starts = vision.window_index(sizes, 2, window, 8)
+    assert torch.equal(got_order, order)
+    assert torch.equal(got_starts, starts) and got_starts.dtype == starts.dtype
+
+
+def test_nearest_positions_of_patches() -> None:
+    sizes = torch.tensor([[3, 5], [7, 7], [1, 9]])
+    expected = vision_utils.get_vision_nearest_position_ids(sizes, 7)
+    assert torch.equal(vision.nearest_position_ids(sizes, 7), expected)
+
+
+def _rope_owner(family: str) -> Any:
+    module = importlib.import_module(f"transformers.models.{family}.modeling_{family}")
+    return next(
+        cls
+        for cls in vars(module).values()
+        if isinstance(cls, type) and "get_rope_index" in vars(cls)
+    )
+
+
+FAMILIES = ["qwen2_vl", "qwen3_vl", "glm4v", "cosmos3_edge", "qwen2_5_vl", "ernie4_5_vl_moe"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("padding", ["none", "left and right", "between"])
+def test_multimodal_positions(family: str, padding: str) -> None:
+    text, image, video = 0, 1, 2
+    frames = 4 if family == "ernie4_5_vl_moe" else 2
+    by_frame = family in ("qwen3_vl", "glm4v", "cosmos3_edge")
+    clip = [video] * 4 + [text] + [video] * 4 if by_frame else [video] * 8
+    rows = [
+        [text, *[image] * 6, text, text, *clip, text, text, text],
+        [*[image] * 4, text, *[image] * 6, *[text] * 11],
+    ]
+    rows[0] += [text] * (22 - len(rows[0]))
+    types = torch.tensor(rows)
+    mask = None
+    if padding != "none":
+        mask = torch.ones_like(types)
+        if padding == "between":
+            mask[0, 8] = mask[1, -3] = 0
+        else:
+            mask[0, :1] = mask[1, -3:] = 0
+    grids: dict[str, Any] = {
+        "image_grid_thw": torch.tensor([[1, 4, 6], [1, 4, 4], [1, 6, 4]]),
+        "video_grid_thw": torch.tensor([[frames, 4, 4]]),
+    }
+    if family == "qwen2_5_vl":
+        grids["second_per_grid_ts"] = torch.tensor([1.5])
+    owner = _rope_owner(family)
+    config = types_namespace(
+        spatial_merge_size=2, tokens_per_second=2, temporal_merge_size=2 if frames == 4 else 1
+    )
+    model = types_namespace(config=types_namespace(vision_config=config))
+    model.get_vision_position_ids = types_bound(owner.get_vision_position_ids, model)
+    expected = owner.get_rope_index(model, types, types, attention_mask=mask, **grids)
+    video_of = multimodal_rope._VIDEO[multimodal_rope.source_fingerprint(owner.get_rope_index)]
+    got = multimodal_rope.rope_index(
+        types,
+        mask.bool() if mask is not None else None,
+        {
+            image: multimodal_rope._merged(grids["image_grid_thw"], 2),
+            video: video_of(model, grids["video_grid_thw"], 2, grids.get("second_per_grid_ts")),
+        },
+    )
+    assert torch.equal(got[0], expected[0])
+    assert torch.equal(got[1], expected[1])
+
+
+def types_namespace(**names: Any) -> Any:
+    return types.SimpleNamespace(**names)
+
+
+def types_bound(function: Any, owner: Any) -> Any:
+    return types.MethodType(function, owner)
