@@ -109,6 +109,95 @@ class Pieces(Sequence[Any]):
         return iter((Piece(self.tensor, self.lengths, self.dim),))
 
 
+class Rows(Sequence[Any]):
+    """`list(tensor)` for a symbolic number of rows."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+        self._items: tuple[torch.Tensor, ...] | None = None
+
+    def real(self) -> tuple[torch.Tensor, ...]:
+        """The rows, which fixes their number."""
+        if self._items is None:
+            self._items = self.tensor.unbind(0)
+        return self._items
+
+    def __len__(self) -> int:
+        return len(self.real())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.real()[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.real())
+
+
+class Range(Sequence[Any]):
+    """`range(start, stop, step)` with symbols among its bounds."""
+
+    def __init__(self, start: Any, stop: Any, step: int, head: tuple[Any, ...] = ()) -> None:
+        self.start = start
+        self.stop = stop
+        self.step = step
+        self.head = head  # elements before the progression
+
+    @property
+    def steps(self) -> Any:
+        """The number of elements of the progression."""
+        distance = (self.stop - self.start) if self.step > 0 else (self.start - self.stop)
+        count = (distance + abs(self.step) - 1) // abs(self.step)
+        return torch.sym_max(count, 0)  # type: ignore[no-untyped-call]
+
+    @property
+    def size(self) -> Any:
+        """The number of elements."""
+        return self.steps + len(self.head)
+
+    def real(self) -> list[int]:
+        """The elements, which fixes their number."""
+        return [*self.head, *range(int(self.start), int(self.stop), self.step)]
+
+    def __len__(self) -> int:
+        return len(self.real())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.real())
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._slice(index)
+        if not isinstance(index, int):
+            return self.real()[index]
+        if 0 <= index < len(self.head):
+            return self.head[index]
+        place = index - len(self.head) if index >= 0 else self.steps + index
+        if not (place < self.steps and place >= 0):
+            raise IndexError("range object index out of range")
+        return self.start + place * self.step
+
+    def _slice(self, index: slice) -> Any:
+        """Slices from a first element, up to so many before the last, forwards or backwards."""
+        first, last, step = index.start or 0, index.stop or 0, index.step or 1
+        plain = all(isinstance(item, int) for item in (first, last, step))
+        if not plain or first < 0 or last > 0 or (index.stop is not None and last == 0):
+            return self.real()[index]
+        if step < 0:
+            if first or last or self.head or step != -1:
+                return self.real()[index]
+            final = self.start + (self.steps - 1) * self.step
+            return Range(final, self.start - self.step, -self.step)
+        skipped = max(0, first - len(self.head))
+        head = self.head[first::step]
+        if len(self.head) > first:
+            skipped = (first - len(self.head)) % step
+        start = self.start + skipped * self.step
+        stop = self.start + (self.steps + last) * self.step
+        return Range(start, stop, self.step * step, head)
+
+    def __radd__(self, other: Any) -> Any:
+        return Range(self.start, self.stop, self.step, (*other, *self.head))
+
+
 class Piece:
     """Stands for every piece of a Pieces: the whole tensor, and where it is cut."""
 
@@ -190,11 +279,14 @@ def read(obj: Any) -> Any:
     """A lazy list as a real one, for what leaves the model; anything else as it is."""
     if isinstance(obj, Piece):
         raise NeedsUnrolling
-    return obj.real() if isinstance(obj, (Numbers, Pieces)) else obj
+    return obj.real() if isinstance(obj, (Numbers, Pieces, Rows, Range)) else obj
 
 
 _split: Any = torch.Tensor.split
 _cat = torch.cat
+_stack = torch.stack
+_tensor = torch.tensor
+_as_tensor = torch.as_tensor
 
 
 def tolist(tensor: torch.Tensor) -> Any:
@@ -222,12 +314,64 @@ def cat(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
         if dim % tensors.tensor.dim() == tensors.dim:
             return tensors.tensor
         tensors = tensors.real()
+    elif isinstance(tensors, Rows):
+        if dim % (tensors.tensor.dim() - 1) == 0:
+            return tensors.tensor.flatten(0, 1)
+        tensors = tensors.real()
     elif isinstance(tensors, (list, tuple)) and any(isinstance(item, Piece) for item in tensors):
         only = tensors[0]
         if len(tensors) > 1 or dim % only._tensor.dim() != only._dim:
             raise NeedsUnrolling
         return only._tensor  # type: ignore[no-any-return]
     return _cat(tensors, dim, **kwargs)
+
+
+def stack(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
+    """`torch.stack`, which puts unread rows back together."""
+    if isinstance(tensors, Rows):
+        if dim == 0:
+            return tensors.tensor
+        tensors = tensors.real()
+    return _stack(tensors, dim, **kwargs)
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, **kwargs: Any) -> torch.Tensor:
+    """`torch.tensor` and `torch.as_tensor`, whose numbers may be symbols or traced tensors."""
+    if isinstance(data, Range) and not data.head:
+        return torch.arange(data.start, data.stop, data.step, dtype=dtype, device=device)
+    if not _has_symbols(data):
+        return _tensor(data, dtype=dtype, device=device, **kwargs)
+    result = _assembled(data, device)
+    return result if dtype is None else result.to(dtype)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> torch.Tensor:
+    """`torch.as_tensor`, whose numbers may be symbols or traced tensors."""
+    if isinstance(data, Range) or _has_symbols(data):
+        return tensor(data, dtype=dtype, device=device)
+    return _as_tensor(data, dtype=dtype, device=device)
+
+
+def _has_symbols(data: Any) -> bool:
+    if isinstance(data, (list, tuple)):
+        return any(_has_symbols(item) for item in data)
+    if isinstance(data, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+        return True
+    return isinstance(data, torch.Tensor) and data.dim() == 0 and _core.is_traced(data)
+
+
+def _assembled(data: Any, device: Any) -> torch.Tensor:
+    if isinstance(data, (list, tuple)):
+        parts = [_assembled(item, device) for item in data]
+        dtype = parts[0].dtype
+        for part in parts[1:]:
+            dtype = torch.promote_types(dtype, part.dtype)
+        return _stack([part.to(dtype) for part in parts])
+    if isinstance(data, torch.Tensor):
+        return data if device is None else data.to(device)
+    kinds = {torch.SymInt: torch.int64, torch.SymFloat: torch.get_default_dtype()}
+    kind = kinds.get(type(data), torch.bool if isinstance(data, torch.SymBool) else None)
+    return torch.full((), data, dtype=kind or _tensor(data).dtype, device=device)
 
 
 def length(obj: Any) -> Any:
@@ -238,6 +382,10 @@ def length(obj: Any) -> Any:
         return obj.tensor.shape[0]
     if isinstance(obj, Pieces):
         return obj.lengths.tensor.shape[0]
+    if isinstance(obj, Rows):
+        return obj.tensor.shape[0]
+    if isinstance(obj, Range):
+        return obj.size
     if isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], Piece):
         raise NeedsUnrolling
     return len(obj)
@@ -252,10 +400,55 @@ def _reduction(builtin: Any, name: str) -> Any:
     return reduce
 
 
+def progression(*bounds: Any) -> Any:
+    """`range`, whose bounds may be symbols."""
+    if not any(isinstance(bound, torch.SymInt) for bound in bounds):
+        return range(*bounds)
+    start, stop, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
+    return Range(start, stop, int(step))
+
+
+class _ListType(type):
+    """`list` as model code sees it: the builtin, but for lists of symbolic length."""
+
+    def __call__(cls, *items: Any) -> Any:
+        if items and isinstance(items[0], (Numbers, Pieces, Rows, Range)):
+            return items[0]
+        if items and isinstance(items[0], torch.Tensor) and _has_symbolic_rows(items[0]):
+            return Rows(items[0])
+        return list(*items)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, list)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, list)
+
+
+class _List(list, metaclass=_ListType):  # type: ignore[type-arg]
+    pass
+
+
+def _has_symbolic_rows(tensor: torch.Tensor) -> bool:
+    return tensor.dim() > 1 and isinstance(tensor.shape[0], torch.SymInt)
+
+
 # Builtins that model code sees in a form that leaves symbolic lists unread.
 BUILTINS = {
     "len": length,
+    "list": _List,
     "max": _reduction(max, "max"),
     "min": _reduction(min, "min"),
+    "range": progression,
     "sum": _reduction(sum, "sum"),
+}
+
+# Functions of torch that take such lists.
+TORCH_FUNCTIONS = {
+    "as_tensor": as_tensor,
+    "cat": cat,
+    "concat": cat,
+    "concatenate": cat,
+    "stack": stack,
+    "tensor": tensor,
 }

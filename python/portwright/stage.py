@@ -103,7 +103,7 @@ def _tolist(self: torch.Tensor) -> Any:
 _original_item = torch.Tensor.item
 _original_hash = torch.SymInt.__hash__
 _original_mod_index = indexing.mod_index
-_original_cat = torch.cat
+_original_functions = {name: getattr(torch, name) for name in lazy_lists.TORCH_FUNCTIONS}
 _original_tolist = torch.Tensor.tolist
 _TENSOR_METHODS = {"item": _item, "tolist": _tolist, "split": lazy_lists.split}
 _original_methods = {
@@ -143,7 +143,8 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
             setattr(torch.Tensor, name, method)
         torch.SymInt.__hash__ = _hash_size  # type: ignore[method-assign]
         indexing.mod_index = _index
-        torch.cat = lazy_lists.cat
+        for name, function in lazy_lists.TORCH_FUNCTIONS.items():
+            setattr(torch, name, function)
         for names in modules:
             names.update(lazy_lists.BUILTINS)
         tracer.start()
@@ -153,7 +154,8 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
         for names in modules:
             for name in lazy_lists.BUILTINS:
                 names.pop(name, None)
-        torch.cat = _original_cat
+        for name, function in _original_functions.items():
+            setattr(torch, name, function)
         torch.nn.Module.__call__ = _original_call  # type: ignore[method-assign]
         torch.SymInt.__hash__ = _original_hash  # type: ignore[method-assign]
         indexing.mod_index = _original_mod_index

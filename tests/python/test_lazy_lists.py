@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -101,3 +102,59 @@ def test_a_loop_that_needs_single_pieces_is_unrolled_and_said() -> None:
         program = capture(model, SAMPLE, dynamic=True)
         check(model, program, **SAMPLE)
         assert any("lengths.size(0) is fixed at 2" in note for note in program.notes)
+
+
+class Positions(nn.Module):
+    """What models do with list(range(length)), as Funnel and CPM-Ant do it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        places = list(range(x.shape[0]))
+        pooled = [-1] + places[1:-1][::2]  # noqa: RUF005
+        tail = pooled[1:]
+        ends = [places[0], places[-1], len(places), pooled[0], pooled[-1], len(pooled), len(tail)]
+        reverse = torch.tensor(list(range(x.shape[0] - 1))[::-1])
+        return x.sum() * torch.tensor(ends).sum() + reverse
+
+
+@pytest.mark.parametrize("sizes", [(6, 9), (7, 4), (5, 12)])
+def test_ranges_of_symbolic_length(sizes: tuple[int, int]) -> None:
+    model = Positions()
+    program = capture(model, {"x": torch.ones(sizes[0])}, dynamic=True)
+    assert not any("is fixed" in note for note in program.notes)
+    for size in sizes:
+        check(model, program, x=torch.ones(size))
+
+
+def test_rows_that_are_joined_again_fix_nothing() -> None:
+    class Joins(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = list(x)
+            return torch.cat(rows, dim=0).sum() + torch.stack(rows) * len(rows)
+
+    model = Joins()
+    program = capture(model, {"x": torch.randn(3, 4)}, dynamic=True)
+    check(model, program, x=torch.randn(5, 2))
+
+
+def test_tensors_of_symbolic_numbers_stay_symbolic() -> None:
+    class Numbers(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            rows, total = x.shape[0], x.sum().to(torch.int32)
+            return (
+                torch.tensor(rows),
+                torch.tensor([[rows, 2], [3, rows * 2]]),
+                torch.tensor([rows / 2, 1]),
+                torch.tensor([rows], dtype=torch.float64),
+                torch.as_tensor([rows, 4]),
+                torch.tensor([total, 3]),
+            )
+
+    model = Numbers()
+    program = capture(model, {"x": torch.ones(3, 4)}, dynamic=True)
+    for size in (3, 5):
+        inputs = {"x": torch.ones(size, 4)}
+        expected = model(**inputs)
+        got = program.run(inputs)
+        assert [item.dtype for item in got[:5]] == [item.dtype for item in expected[:5]]
+        for actual, wanted in zip(got, expected, strict=True):
+            assert torch.equal(actual.to(wanted.dtype), wanted)

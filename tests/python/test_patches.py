@@ -12,7 +12,7 @@ from transformers import vision_utils
 
 from portwright.errors import InvalidArgumentError
 from portwright.exporters.patching import _PATCHES, apply_patches, register_patch
-from portwright.patches import multimodal_rope, vision
+from portwright.patches import image_features, multimodal_rope, resampling, vision
 
 
 @pytest.fixture
@@ -86,6 +86,49 @@ def test_nearest_positions_of_patches() -> None:
     sizes = torch.tensor([[3, 5], [7, 7], [1, 9]])
     expected = vision_utils.get_vision_nearest_position_ids(sizes, 7)
     assert torch.equal(vision.nearest_position_ids(sizes, 7), expected)
+
+
+def _original(family: str, path: str) -> Any:
+    owner: Any = importlib.import_module(f"transformers.models.{family}.modeling_{family}")
+    for part in path.split("."):
+        owner = getattr(owner, part)
+    return owner
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_frames_and_blocks_of_patches(grid: list[list[int]]) -> None:
+    sizes = torch.tensor(grid)
+    original = _original("kimi_k25", "get_vision_frame_index")
+    assert torch.equal(vision.frame_index(sizes), original(sizes))
+    original = _original("muse_spark", "get_vision_pixel_shuffle_index")
+    assert torch.equal(vision.pixel_shuffle_index(sizes, 4), original(sizes, 4))
+
+
+def test_blocks_over_all_frames() -> None:
+    sizes = torch.tensor([[3, 4, 8], [3, 8, 4], [3, 4, 4]])
+    original = _original("kimi_k25", "get_vision_temporal_merge_index")
+    assert torch.equal(vision.temporal_merge_index(sizes, 2, 4), original(sizes, 2, 4))
+
+
+def test_resampled_position_grids() -> None:
+    table = torch.randn(6, 6, 5)
+    shapes = torch.tensor([[4, 4], [9, 3], [6, 6], [1, 7], [13, 2]])
+    original = _original("siglip2", "Siglip2VisionEmbeddings.resize_positional_embeddings")
+    expected = original(table, shapes, 40)
+    for index, (height, width) in enumerate(shapes.tolist()):
+        place = torch.arange(height * width)
+        sizes = torch.full_like(place, height), torch.full_like(place, width)
+        got = resampling.resampled(table, place // width, place % width, *sizes)
+        torch.testing.assert_close(got, expected[index, : height * width])
+
+
+def test_pairs_of_frames() -> None:
+    grid = torch.tensor([[1, 4, 4], [4, 4, 8], [1, 4, 4], [2, 8, 4]])
+    owner = _original("ernie4_5_vl_moe", "Ernie4_5_VLMoeVariableResolutionResamplerModel")
+    tokens = torch.arange(int(grid.prod(1).sum()) // 4)[:, None]
+    expected = owner._temporal_slicing(types_namespace(spatial_merge_size=2), tokens, grid)
+    even, odd = image_features.frame_pairs(grid, 2)
+    assert torch.equal(torch.cat([tokens[even], tokens[odd]], dim=1), expected)
 
 
 def _rope_owner(family: str) -> Any:

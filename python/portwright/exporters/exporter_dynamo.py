@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+import portwright.patches  # noqa: F401  registers the built-in patches
 from portwright import _core, tree
 from portwright.capture import CapturedProgram, capture
 from portwright.exporters.base import HfExporter, logger

@@ -102,11 +102,15 @@ def _install(patches: Collection[Patch], done: list[tuple[Any, str, Any]]) -> It
             original = vars(owner)[name]
             if patch.sources and source_fingerprint(original) not in patch.sources:
                 continue
-            replacement = patch.factory(original)
+            static = isinstance(original, staticmethod)
+            function = original.__func__ if static else original
+            replacement = patch.factory(function)
             if replacement is None:
                 continue
-            if callable(replacement) and callable(original):
-                replacement = functools.wraps(original)(replacement)
+            if callable(replacement) and callable(function):
+                replacement = functools.wraps(function)(replacement)
+            if static:
+                replacement = staticmethod(replacement)
             places = [owner]
             if inspect.ismodule(owner):
                 modules = _search_importers(name).found()

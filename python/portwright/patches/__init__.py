@@ -6,6 +6,22 @@ original, not by the name of the model: another version of the code is left alon
 fixes is said in the export's notes.
 """
 
-from portwright.patches import attention, multimodal_rope, vision
+from portwright.patches import (
+    attention,
+    experts,
+    image_features,
+    multimodal_rope,
+    pixtral,
+    resampling,
+    vision,
+)
 
-__all__ = ["attention", "multimodal_rope", "vision"]
+__all__ = [
+    "attention",
+    "experts",
+    "image_features",
+    "multimodal_rope",
+    "pixtral",
+    "resampling",
+    "vision",
+]

@@ -1,20 +1,88 @@
-"""Attention over packed sequences: towers that split by lengths and attend piece by piece."""
+"""Attention as `transformers` dispatches it: over packed pieces, and with masks that eager skips.
+
+In eager mode `transformers` makes no mask where the 2-D attention mask is all ones, and then
+attends causally or not as the module says (`is_causal`). While a model is traced it always makes
+the mask. Where mask and module disagree (a causal mask for a module that is not causal), the two
+differ; here the mask says, with the data it is given, what eager does.
+"""
 
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
 
-from portwright import lazy_lists
+import torch
+
+from portwright import _core, lazy_lists
 from portwright.exporters.patching import register_patch
+
+_SKIP = "_portwright_skip"
 
 
 @register_patch("dynamo", "transformers.modeling_utils.AttentionInterface.get_interface")
 def _get_interface(original: Any) -> Any:
-    """Every attention function also takes pieces; see `lazy_lists`."""
+    """Every attention function also takes pieces, and masks that eager may skip."""
 
     def get_interface(self: Any, *args: Any, **kwargs: Any) -> Any:
         attention = original(self, *args, **kwargs)
-        return functools.wraps(attention)(lazy_lists.attention_over_pieces(attention))
+        over_pieces = lazy_lists.attention_over_pieces(attention)
+
+        def attend(
+            module: Any, query: Any, key: Any, value: Any, attention_mask: Any = None, **kwargs: Any
+        ) -> Any:
+            skip = getattr(attention_mask, _SKIP, None)
+            if skip is not None:
+                attention_mask = _as_in_eager(module, attention_mask, skip, kwargs)
+            return over_pieces(module, query, key, value, attention_mask=attention_mask, **kwargs)
+
+        return functools.wraps(attention)(attend)
 
     return get_interface
+
+
+@register_patch("dynamo", "transformers.masking_utils.AttentionMaskInterface.__getitem__")
+@register_patch("dynamo", "transformers.utils.generic.GeneralInterface.__getitem__")
+def _get_mask_function(original: Any) -> Any:
+    """`sdpa_mask` notes on the mask when eager would have made none."""
+
+    def __getitem__(self: Any, key: str) -> Any:
+        function = original(self, key)
+        if getattr(function, "__name__", "") != "sdpa_mask":
+            return function
+        signature = inspect.signature(function)
+
+        def sdpa_mask(*args: Any, **kwargs: Any) -> Any:
+            mask = function(*args, **kwargs)
+            if isinstance(mask, torch.Tensor) and _core.is_traced(mask):
+                given = signature.bind(*args, **kwargs)
+                given.apply_defaults()
+                setattr(mask, _SKIP, given.arguments)
+            return mask
+
+        return functools.wraps(function)(sdpa_mask)
+
+    return __getitem__
+
+
+def _as_in_eager(module: Any, mask: torch.Tensor, given: dict[str, Any], kwargs: Any) -> Any:
+    causal_module = getattr(module, "is_causal", True)
+    if kwargs.get("is_causal") not in (None, causal_module):
+        return mask  # some modules ask themselves whether there is a mask
+    causal_mask = given["allow_is_causal_skip"]
+    if not (causal_mask or given["allow_is_bidirectional_skip"]) or causal_mask == causal_module:
+        return mask
+    size, window = given["q_length"], given["local_size"]
+    if (causal_mask and size != given["kv_length"]) or (
+        window is not None and given["kv_length"] >= window
+    ):
+        return mask
+    padding = given["attention_mask"]
+    unmasked = torch.ones((), dtype=torch.bool, device=mask.device)
+    if padding is not None:
+        unmasked = padding.bool().all()
+    if not causal_module:
+        return mask | unmasked
+    places = torch.arange(given["kv_length"], device=mask.device)
+    causal = places[None, :] <= torch.arange(size, device=mask.device)[:, None]
+    return torch.where(unmasked, causal, mask)

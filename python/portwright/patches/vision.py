@@ -1,4 +1,4 @@
-"""`transformers.vision_utils`: positions and windows of packed images, without loops over images.
+"""`get_vision_*` functions of `transformers`: packed images without loops over images.
 
 The originals loop over the rows of `grid_thw` in Python; these give the same tensors with
 operations over all patches at once. Where the original finds precomputed tensors in `kwargs`, or
@@ -30,23 +30,21 @@ def packed(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return run, places - (ends - counts)[run]
 
 
-def position_ids(
-    grid_thw: torch.Tensor, spatial_merge_size: Any, include_temporal: bool = False
-) -> torch.Tensor:
-    """Row and column of each patch, in blocks of merge x merge patches.
+def places(
+    grid_thw: torch.Tensor, merge: Any = 1
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Image, frame, row and column of each patch, in blocks of merge x merge patches.
 
     Args:
         grid_thw: (images, 3) frames, rows and columns of patches.
-        spatial_merge_size: an int, or (images,) integers.
-        include_temporal: whether the frame comes first.
+        merge: an int, or (images,) integers; 1 for row by row.
 
     Returns:
-        (patches, 2), or (patches, 3) with the frame; int64.
+        Four int64 tensors of shape (patches,).
     """
     frames, heights, widths = grid_thw.unbind(1)
     image, place = packed(frames * heights * widths)
     height, width = heights[image], widths[image]
-    merge = spatial_merge_size
     if isinstance(merge, torch.Tensor):
         merge = merge.to(grid_thw.device)[image]
     frame, place = place // (height * width), place % (height * width)
@@ -54,7 +52,69 @@ def position_ids(
     blocks_per_row = width // merge
     row = block // blocks_per_row * merge + inside // merge
     column = block % blocks_per_row * merge + inside % merge
+    return image, frame, row, column
+
+
+def position_ids(
+    grid_thw: torch.Tensor, spatial_merge_size: Any, include_temporal: bool = False
+) -> torch.Tensor:
+    """Row and column of each patch, in blocks of merge x merge patches.
+
+    Returns:
+        (patches, 2), or (patches, 3) with the frame first; int64.
+    """
+    _, frame, row, column = places(grid_thw, spatial_merge_size)
     return torch.stack([frame, row, column] if include_temporal else [row, column], dim=-1)
+
+
+def block_index(grid_thw: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """For each block of height x width patches, block row by block row, its patches' indices.
+
+    Args:
+        grid_thw: (images, 3) frames, rows and columns of patches; patches lie row by row.
+
+    Returns:
+        (blocks, height * width) int64.
+    """
+    blocks = torch.stack([grid_thw[:, 0], grid_thw[:, 1] // height, grid_thw[:, 2] // width], dim=1)
+    image, frame, row, column = places(blocks)
+    _, rows, columns = grid_thw.unbind(1)
+    counts = grid_thw.prod(1)
+    start = (counts.cumsum(0) - counts)[image] + frame * (rows * columns)[image]
+    first = start + row * height * columns[image] + column * width
+    down = torch.arange(height, device=grid_thw.device)[None, :, None]
+    across = torch.arange(width, device=grid_thw.device)[None, None, :]
+    return (first[:, None, None] + down * columns[image][:, None, None] + across).flatten(1)
+
+
+def frame_index(grid_thw: torch.Tensor) -> torch.Tensor:
+    """Of each patch: 0 in an image, 1 + its frame in a video. (patches,) int64."""
+    image, frame, _, _ = places(grid_thw)
+    return frame + (grid_thw[:, 0][image] > 1)
+
+
+def temporal_merge_index(grid_thw: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """For each block of patches in all frames, its patches' indices by frame.
+
+    Args:
+        grid_thw: (clips, 3), all with the same number of frames.
+
+    Returns:
+        (blocks of a frame, frames, height * width) int64.
+    """
+    still = torch.stack([torch.ones_like(grid_thw[:, 0]), grid_thw[:, 1], grid_thw[:, 2]], dim=1)
+    blocks = torch.stack([still[:, 0], still[:, 1] // height, still[:, 2] // width], dim=1)
+    image, _, _, _ = places(blocks)
+    areas = grid_thw[:, 1] * grid_thw[:, 2]
+    before = (grid_thw.prod(1) - areas).cumsum(0) - (grid_thw.prod(1) - areas)
+    first = block_index(still, height, width) + before[image][:, None]
+    frame = torch.arange(grid_thw[0, 0].item(), device=grid_thw.device)
+    return first[:, None, :] + (frame[None, :] * areas[image][:, None])[:, :, None]
+
+
+def pixel_shuffle_index(grid_thw: torch.Tensor, merge_size: int) -> torch.Tensor:
+    """The order of patches that puts the patches of a block side by side. (patches,) int64."""
+    return block_index(grid_thw, merge_size, merge_size).flatten()
 
 
 def window_index(
@@ -119,13 +179,38 @@ def _in_place_of(vectorised: Any, *precomputed: str) -> Any:
     return factory
 
 
-_MODULE = "transformers.vision_utils."
-register_patch("dynamo", _MODULE + "get_vision_position_ids", sources=("504c8ce6",))(
-    _in_place_of(position_ids, "position_ids")
-)
-register_patch("dynamo", _MODULE + "get_vision_window_index", sources=("13102b91",))(
-    _in_place_of(window_index, "window_index", "cu_window_seqlens")
-)
-register_patch("dynamo", _MODULE + "get_vision_nearest_position_ids", sources=("d71db273",))(
-    _in_place_of(nearest_position_ids, "position_ids")
-)
+_UTILS = "transformers.vision_utils."
+_MODELS = "transformers.models.*."
+
+# Path of the original, fingerprint of its source, what replaces it, the keys of its results.
+_FUNCTIONS: list[tuple[str, str, Any, tuple[str, ...]]] = [
+    (_UTILS + "get_vision_position_ids", "504c8ce6", position_ids, ("position_ids",)),
+    (
+        _UTILS + "get_vision_window_index",
+        "13102b91",
+        window_index,
+        ("window_index", "cu_window_seqlens"),
+    ),
+    (
+        _UTILS + "get_vision_nearest_position_ids",
+        "d71db273",
+        nearest_position_ids,
+        ("position_ids",),
+    ),
+    (_MODELS + "get_vision_frame_index", "86ae96e3", frame_index, ("frame_index",)),
+    (
+        _MODELS + "get_vision_temporal_merge_index",
+        "d0ec548a",
+        temporal_merge_index,
+        ("temporal_merge_index",),
+    ),
+    (
+        _MODELS + "get_vision_pixel_shuffle_index",
+        "1b317389",
+        pixel_shuffle_index,
+        ("pixel_shuffle_index",),
+    ),
+]
+
+for _path, _source, _vectorised, _keys in _FUNCTIONS:
+    register_patch("dynamo", _path, sources=[_source])(_in_place_of(_vectorised, *_keys))
