@@ -102,7 +102,7 @@ def capture(
         while True:
             with lazy_lists.scope(unrolled) as lists:
                 try:
-                    return attempt()
+                    return attempt(lists)
                 except Exception:
                     if lists.stood_for <= unrolled:
                         raise
@@ -116,6 +116,7 @@ def _attempt(
     dynamic_shapes: dict[str, Any] | None,
     prefer_deferred_runtime_asserts_over_guards: bool,
     extra_kwargs: dict[str, Any],
+    lists: lazy_lists.Scope,
 ) -> CapturedProgram:
     leaves, input_tree = tree.flatten(inputs)
     tracer = _core.Tracer(_CATALOG)
@@ -130,6 +131,7 @@ def _attempt(
     arguments = input_tree.unflatten(traced)
     with unchanged(model), tracing(tracer, model):
         result = model(**arguments, **extra_kwargs)
+        lists.check_finished()
         outputs, output_tree = tree.flatten(result)
         outputs = tree.output_names(outputs)
         program = tracer.finish(outputs)

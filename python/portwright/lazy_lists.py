@@ -21,6 +21,8 @@ from typing import Any
 import torch
 
 from portwright import _core
+from portwright.indexing import SymbolicIndexing
+from portwright.loops import Items, NeedsUnrolling, Rounds, is_for_statement
 
 Place = tuple[str, int]
 
@@ -36,6 +38,24 @@ class Scope:
 
     unrolled: frozenset[Place]
     stood_for: set[Place] = field(default_factory=set)
+    rounds: list[Rounds] = field(default_factory=list)
+    indexing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def open(self, rounds: Rounds) -> None:
+        """Notes a loop; until all have ended, indexing takes symbols."""
+        if all(other.finished for other in self.rounds):
+            self.indexing.enter_context(SymbolicIndexing())
+        self.rounds.append(rounds)
+        rounds.when_finished = self._close
+
+    def _close(self) -> None:
+        if all(rounds.finished for rounds in self.rounds):
+            self.indexing.close()
+
+    def check_finished(self) -> None:
+        """Raises NeedsUnrolling when a loop was left before its end."""
+        if not all(rounds.finished for rounds in self.rounds):
+            raise NeedsUnrolling
 
 
 _scope: Scope | None = None
@@ -49,11 +69,21 @@ def scope(unrolled: frozenset[Place]) -> Iterator[Scope]:
     try:
         yield _scope
     finally:
+        _scope.indexing.close()
         _scope = before
 
 
-class NeedsUnrolling(Exception):
-    """A Piece was used in a way that only single pieces can be used in."""
+def stands_for_all(place: Place) -> bool:
+    """Whether the loop at `place` is captured as one; notes that it is tried."""
+    if _scope is None or place in _scope.unrolled:
+        return False
+    _scope.stood_for.add(place)
+    return True
+
+
+def _scope_of_attempt() -> Scope:
+    assert _scope is not None
+    return _scope
 
 
 class Numbers(Sequence[Any]):
@@ -102,10 +132,8 @@ class Pieces(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         frame = sys._getframe(1)
-        place = (frame.f_code.co_filename, frame.f_lineno)
-        if _scope is None or place in _scope.unrolled:
+        if not stands_for_all((frame.f_code.co_filename, frame.f_lineno)):
             return iter(self.real())
-        _scope.stood_for.add(place)
         return iter((Piece(self.tensor, self.lengths, self.dim),))
 
 
@@ -161,7 +189,14 @@ class Range(Sequence[Any]):
         return len(self.real())
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.real())
+        frame = sys._getframe(1)
+        place = (frame.f_code.co_filename, frame.f_lineno)
+        captured = not self.head and isinstance(self.steps, torch.SymInt)
+        if not captured or not is_for_statement(frame) or not stands_for_all(place):
+            return iter(self.real())
+        rounds = Rounds(self.start, self.step, self.steps, frame)
+        _scope_of_attempt().open(rounds)
+        return rounds
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
@@ -277,7 +312,7 @@ def _block_diagonal(lengths: torch.Tensor, query: torch.Tensor, boolean: bool) -
 
 def read(obj: Any) -> Any:
     """A lazy list as a real one, for what leaves the model; anything else as it is."""
-    if isinstance(obj, Piece):
+    if isinstance(obj, (Piece, Items)):
         raise NeedsUnrolling
     return obj.real() if isinstance(obj, (Numbers, Pieces, Rows, Range)) else obj
 
@@ -318,6 +353,9 @@ def cat(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
         if dim % (tensors.tensor.dim() - 1) == 0:
             return tensors.tensor.flatten(0, 1)
         tensors = tensors.real()
+    elif _is_collected(tensors):
+        dim = dim % (tensors[0].stacked.dim() - 1)
+        return tensors[0].stacked.movedim(0, dim).flatten(dim, dim + 1)  # type: ignore[no-any-return]
     elif isinstance(tensors, (list, tuple)) and any(isinstance(item, Piece) for item in tensors):
         only = tensors[0]
         if len(tensors) > 1 or dim % only._tensor.dim() != only._dim:
@@ -326,12 +364,20 @@ def cat(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
     return _cat(tensors, dim, **kwargs)
 
 
+def _is_collected(tensors: Any) -> bool:
+    return (
+        isinstance(tensors, (list, tuple)) and len(tensors) == 1 and isinstance(tensors[0], Items)
+    )
+
+
 def stack(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
     """`torch.stack`, which puts unread rows back together."""
     if isinstance(tensors, Rows):
         if dim == 0:
             return tensors.tensor
         tensors = tensors.real()
+    elif _is_collected(tensors):
+        return tensors[0].stacked.movedim(0, dim)  # type: ignore[no-any-return]
     return _stack(tensors, dim, **kwargs)
 
 
@@ -386,7 +432,7 @@ def length(obj: Any) -> Any:
         return obj.tensor.shape[0]
     if isinstance(obj, Range):
         return obj.size
-    if isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], Piece):
+    if isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], (Piece, Items)):
         raise NeedsUnrolling
     return len(obj)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.fx.experimental.sym_node  # gives torch.SymInt its operators
-from torch._dynamo import _trace_wrapped_higher_order_op as indexing
+from torch._dynamo import _trace_wrapped_higher_order_op as vmap_indexing
 
 from portwright import _core, lazy_lists
 
@@ -102,10 +102,14 @@ def _tolist(self: torch.Tensor) -> Any:
 
 _original_item = torch.Tensor.item
 _original_hash = torch.SymInt.__hash__
-_original_mod_index = indexing.mod_index
+_original_mod_index = vmap_indexing.mod_index
 _original_functions = {name: getattr(torch, name) for name in lazy_lists.TORCH_FUNCTIONS}
 _original_tolist = torch.Tensor.tolist
-_TENSOR_METHODS = {"item": _item, "tolist": _tolist, "split": lazy_lists.split}
+_TENSOR_METHODS = {
+    "item": _item,
+    "split": lazy_lists.split,
+    "tolist": _tolist,
+}
 _original_methods = {
     name: vars(torch.Tensor)[name] for name in _TENSOR_METHODS if name in vars(torch.Tensor)
 }
@@ -142,7 +146,7 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
         for name, method in _TENSOR_METHODS.items():
             setattr(torch.Tensor, name, method)
         torch.SymInt.__hash__ = _hash_size  # type: ignore[method-assign]
-        indexing.mod_index = _index
+        vmap_indexing.mod_index = _index
         for name, function in lazy_lists.TORCH_FUNCTIONS.items():
             setattr(torch, name, function)
         for names in modules:
@@ -158,7 +162,7 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
             setattr(torch, name, function)
         torch.nn.Module.__call__ = _original_call  # type: ignore[method-assign]
         torch.SymInt.__hash__ = _original_hash  # type: ignore[method-assign]
-        indexing.mod_index = _original_mod_index
+        vmap_indexing.mod_index = _original_mod_index
         for name in _TENSOR_METHODS:
             if name in _original_methods:
                 setattr(torch.Tensor, name, _original_methods[name])

@@ -29,6 +29,12 @@ c10::SymNode round_half_even(const c10::SymNode& node) {
   return own_node(node).round_value(Rounding::kHalfEven);
 }
 
+Tracer& active_tracer() {
+  Tracer* tracer = Tracer::active();
+  if (tracer == nullptr) throw Error(ErrorCode::kInternal, "no capture is running");
+  return *tracer;
+}
+
 InputKind input_kind(const std::string& name) {
   if (name == "parameter") return InputKind::kParameter;
   if (name == "buffer") return InputKind::kBuffer;
@@ -160,6 +166,16 @@ void bind_tracer(py::module_& m) {
     }
     return tracer->item_node(*traced);
   });
+  m.def("begin_loop", [](const c10::SymNode& trips) {
+    return active_tracer().begin_loop(std::get<Expr>(own_node(trips).value()));
+  });
+  m.def("restart_loop", [](const std::vector<at::Tensor>& carried) {
+    return active_tracer().restart_loop(carried);
+  });
+  m.def("end_loop",
+        [](const std::vector<at::Tensor>& carried, const std::vector<at::Tensor>& items) {
+          return active_tracer().end_loop(carried, items);
+        });
   m.def("user_violations", &user_violations);
   m.def("narrowings", &narrowings);
 }
@@ -179,7 +195,7 @@ void bind_capture(py::module_& m) {
         [](const c10::SymNode& node) { return own_node(node).unary_real(RealOp::kSqrt); });
   py::class_<Interpreter>(m, "Interpreter", "Runs a Program through PyTorch's dispatcher.")
       .def(py::init([](const std::shared_ptr<Program>& program) {
-        return std::make_unique<Interpreter>(program);
+        return std::make_unique<Interpreter>(*program);
       }))
       .def("check", &Interpreter::check)
       .def("run", &Interpreter::run, py::call_guard<py::gil_scoped_release>());

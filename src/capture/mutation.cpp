@@ -204,6 +204,7 @@ void Tracer::write(TracedTensorImpl& tensor, ValueId part) {
     }
     value = found->second(*this, wholes[i], value, *chain[i]);
   }
+  if (!loops_.empty()) note_write_in_loops(tensor.base());
   base.value = value;
   ++base.version;
   tensor.value = part;

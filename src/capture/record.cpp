@@ -86,6 +86,7 @@ ResultTypes Tracer::result_types(const OpInfo& op, const std::vector<Argument>& 
 }
 
 std::vector<Output> Tracer::record(const OpInfo& op, std::vector<Argument> arguments) {
+  if (!ended_.empty()) require_live(arguments);
   ResultTypes types = result_types(op, arguments);
   Graph& graph = program_->graph;
   Node node;

@@ -33,6 +33,19 @@ Argument resolved(const Argument& argument, const SymbolTable& symbols) {
   return argument;
 }
 
+void resolve_all(Graph& graph, const SymbolTable& symbols) {
+  for (Value& value : graph.values) {
+    for (Expr& size : value.type.shape) size = symbols.resolve(size);
+    if (!value.type.strides) continue;
+    for (Expr& stride : *value.type.strides) stride = symbols.resolve(stride);
+  }
+  for (Node& node : graph.nodes) {
+    for (Graph& body : node.graphs) resolve_all(body, symbols);
+    if (binds_symbol(node)) continue;  // it names the symbol itself
+    for (Argument& argument : node.arguments) argument = resolved(argument, symbols);
+  }
+}
+
 }  // namespace
 
 Tracer::Tracer(OpCatalog& catalog) : capture_id_(next_capture_id()), catalog_(catalog) {
@@ -156,21 +169,13 @@ uint32_t Tracer::source_index(const SourceLine& source) {
 // States every size by the symbols that are left after all that was learnt.
 void Tracer::apply_equalities() {
   if (!symbols().has_replacements()) return;
-  Graph& graph = program_->graph;
-  for (Value& value : graph.values) {
-    for (Expr& size : value.type.shape) size = symbols().resolve(size);
-    if (!value.type.strides) continue;
-    for (Expr& stride : *value.type.strides) stride = symbols().resolve(stride);
-  }
-  for (Node& node : graph.nodes) {
-    if (binds_symbol(node)) continue;  // it names the symbol itself
-    for (Argument& argument : node.arguments) argument = resolved(argument, symbols());
-  }
+  resolve_all(program_->graph, symbols());
 }
 
 std::shared_ptr<Program> Tracer::finish(
     const std::vector<std::pair<std::string, at::Tensor>>& outputs) {
   add_outputs(outputs);
+  for (ValueId id : program_->graph.outputs) require_live({ValueRef{id}});
   add_inputs();
   apply_equalities();
   return program_;

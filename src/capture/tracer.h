@@ -113,6 +113,15 @@ class Tracer {
   // A size of the node that is being recorded, which its `results` have for the sample inputs.
   Expr size_from_data(const torch::jit::Stack& results, size_t output, int64_t dim);
 
+  // A loop with a symbolic number of rounds (loops.cpp). begin_loop gives the counter; after one
+  // round, restart_loop gives stand-ins for the tensors that the rounds carry on (and takes what is
+  // written in place itself); after another, end_loop gives what they are after the last round, and
+  // the tensors that each round adds to a list, stacked. Error(kUnsupported) when rounds differ.
+  c10::SymNode begin_loop(const Expr& trips);
+  std::vector<at::Tensor> restart_loop(const std::vector<at::Tensor>& carried);
+  std::pair<std::vector<at::Tensor>, std::vector<at::Tensor>> end_loop(
+      const std::vector<at::Tensor>& carried, const std::vector<at::Tensor>& items);
+
   // For the sample inputs (sampling.cpp): a value, and an operator's results.
   at::Tensor sample(ValueId id);
   torch::jit::Stack run_on_samples(const OpInfo& op, const std::vector<Argument>& arguments);
@@ -200,6 +209,28 @@ class Tracer {
   std::unordered_map<const c10::TensorImpl*, RealView> real_views_;
   std::unordered_set<const void*> fresh_storages_;     // made by folded calls of this trace
   std::unordered_set<const void*> constant_storages_;  // that the graph refers to
+
+  struct WrittenBase {
+    std::shared_ptr<AliasBase> base;
+    ValueId before = kNoValue;
+  };
+  struct OpenLoop {
+    Expr trips;
+    SymbolId counter = 0;
+    size_t first_node = 0;
+    ValueId first_value = 0;
+    size_t guards = 0;
+    ValueList initial;                 // what the rounds carry on, before the first
+    ValueList carried;                 // its stand-ins in the body
+    std::vector<WrittenBase> bases;    // the last of them: written in place
+    std::vector<WrittenBase> written;  // in the round that is being traced
+  };
+  void note_write_in_loops(const std::shared_ptr<AliasBase>& base);
+  void forget_nodes_since(size_t first_node);
+  void check_body(const OpenLoop& loop);
+  void require_live(const std::vector<Argument>& arguments) const;
+  std::vector<OpenLoop> loops_;
+  std::unordered_set<ValueId> ended_;  // values of rounds that are over
 
   struct PendingSize {
     Expr symbol;

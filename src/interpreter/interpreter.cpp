@@ -1,5 +1,7 @@
 #include "interpreter/interpreter.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -7,6 +9,7 @@
 #include "capture/torch_weight.h"
 #include "capture/tracer.h"
 #include "ir/data_symbols.h"
+#include "ir/loop_node.h"
 
 namespace portwright {
 namespace {
@@ -35,20 +38,27 @@ std::string values_of(const Predicate& predicate, const SymbolTable& symbols,
 
 }  // namespace
 
-Interpreter::Interpreter(std::shared_ptr<const Program> program)
-    : program_(std::move(program)), user_inputs_(program_->user_inputs()) {
+Interpreter::Interpreter(const Program& program)
+    : program_(std::make_shared<const Program>(program)), user_inputs_(program_->user_inputs()) {
   const Graph& graph = program_->graph;
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const InputSpec& spec = program_->inputs[i];
     if (spec.weight) weights_.emplace_back(graph.inputs[i], weight_tensor(*spec.weight));
   }
   OpCatalog catalog;
+  block_ = prepared(graph, catalog);
+}
+
+Interpreter::Block Interpreter::prepared(const Graph& graph, OpCatalog& catalog) {
+  Block block{&graph, {}};
   std::vector<bool> used_later(graph.values.size(), false);
   for (ValueId id : graph.outputs) used_later[id] = true;
   for (size_t i = graph.nodes.size(); i-- > 0;) {
     const Node& node = graph.nodes[i];
-    Step step{std::nullopt, {}, &node, {}};
-    if (!binds_symbol(node)) {
+    Step step{std::nullopt, {}, &node, {}, nullptr};
+    if (is_loop(node)) {
+      step.body = std::make_shared<const Block>(prepared(node.graphs.at(0), catalog));
+    } else if (!binds_symbol(node)) {
       const OpInfo& info = catalog.find(runnable_name(node.op));
       step.op = info.handle;
       step.operands = info.operands;
@@ -59,9 +69,10 @@ Interpreter::Interpreter(std::shared_ptr<const Program> program)
     };
     for (const Argument& argument : node.arguments) for_each_value(argument, note);
     for_each_output(node, note);
-    steps_.push_back(std::move(step));
+    block.steps.push_back(std::move(step));
   }
-  std::reverse(steps_.begin(), steps_.end());
+  std::reverse(block.steps.begin(), block.steps.end());
+  return block;
 }
 
 std::vector<int64_t> Interpreter::bind_symbols(const std::vector<at::Tensor>& inputs) const {
@@ -175,7 +186,57 @@ void Interpreter::run_step(const Step& step, std::span<const int64_t> symbols,
       for (size_t j = 0; j < list->size(); ++j) values[(*list)[j]] = tensors.at(j);
     }
   }
-  for (ValueId id : step.last_uses) values[id].reset();
+}
+
+void Interpreter::run_block(const Block& block, Symbols& symbols,
+                            std::vector<at::Tensor>& values) const {
+  for (const Step& step : block.steps) {
+    if (step.body) {
+      run_loop(step, symbols, values);
+    } else if (binds_symbol(*step.node)) {
+      const SymbolId id = bound_symbol(*step.node);
+      symbols.values[id] = read_symbol(*step.node, values);
+      symbols.bound[id] = true;
+      check_data_guards(symbols.values, symbols.bound);
+    } else {
+      run_step(step, symbols.values, values);
+    }
+    for (ValueId id : step.last_uses) values[id].reset();
+  }
+}
+
+void Interpreter::run_loop(const Step& step, Symbols& symbols,
+                           std::vector<at::Tensor>& values) const {
+  const LoopNode loop = as_loop(*step.node);
+  const Graph& body = loop.body;
+  const int64_t trips = evaluate(loop.trips, symbols.values);
+  std::vector<at::Tensor> carried;
+  for (ValueId id : loop.initial) carried.push_back(values[id]);
+  std::vector<std::vector<at::Tensor>> items(loop.stacked.size());
+  for (int64_t round = 0; round < trips; ++round) {
+    symbols.values[loop.counter] = round;
+    std::vector<at::Tensor> inner(body.values.size());
+    for (size_t i = 0; i < body.inputs.size(); ++i) {
+      const size_t capture = i - carried.size();
+      inner[body.inputs[i]] = i < carried.size() ? carried[i] : values[loop.captures[capture]];
+    }
+    run_block(*step.body, symbols, inner);
+    for (size_t i = 0; i < carried.size(); ++i) carried[i] = inner[body.outputs[i]];
+    for (size_t i = 0; i < items.size(); ++i) {
+      items[i].push_back(inner[body.outputs[carried.size() + i]]);
+    }
+  }
+  for (size_t i = 0; i < loop.last.size(); ++i) values[loop.last[i]] = carried[i];
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (trips > 0) {
+      values[loop.stacked[i]] = at::stack(items[i]);
+      continue;
+    }
+    const TensorType& type = body.type(body.outputs[carried.size() + i]);
+    std::vector<int64_t> sizes{0};
+    for (const Expr& size : type.shape) sizes.push_back(evaluate(size, symbols.values));
+    values[loop.stacked[i]] = at::empty(sizes, to_scalar_type(type.dtype));
+  }
 }
 
 at::Tensor Interpreter::mutation_target(const std::string& name,
@@ -202,24 +263,15 @@ std::vector<int64_t> Interpreter::check(const std::vector<at::Tensor>& inputs) c
 
 std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) const {
   const at::NoGradGuard no_grad;
-  std::vector<int64_t> symbols = check(inputs);
-  std::vector<bool> bound(symbols.size());
-  for (SymbolId id = 0; id < bound.size(); ++id) bound[id] = !program_->symbols->info(id).unbacked;
+  Symbols symbols{check(inputs), {}};
+  for (SymbolId id = 0; id < symbols.values.size(); ++id) {
+    symbols.bound.push_back(!program_->symbols->info(id).unbacked);
+  }
   const Graph& graph = program_->graph;
   std::vector<at::Tensor> values(graph.values.size());
   for (const auto& [id, tensor] : weights_) values[id] = tensor;
   for (size_t i = 0; i < inputs.size(); ++i) values[graph.inputs[user_inputs_[i]]] = inputs[i];
-  for (const Step& step : steps_) {
-    if (binds_symbol(*step.node)) {
-      const SymbolId id = bound_symbol(*step.node);
-      symbols[id] = read_symbol(*step.node, values);
-      bound[id] = true;
-      check_data_guards(symbols, bound);
-      for (ValueId used : step.last_uses) values[used].reset();
-    } else {
-      run_step(step, symbols, values);
-    }
-  }
+  run_block(block_, symbols, values);
 
   std::vector<at::Tensor> outputs;
   std::vector<std::pair<at::Tensor, at::Tensor>> writes;

@@ -16,8 +16,9 @@ namespace portwright {
 // Runs of one interpreter may overlap; it keeps no state between them.
 class Interpreter {
  public:
+  // Keeps a copy (weights are references), so that passes over `program` do not disturb it.
   // Error(kUnsupported) when PyTorch lacks an operator of the program.
-  explicit Interpreter(std::shared_ptr<const Program> program);
+  explicit Interpreter(const Program& program);
 
   // The symbols' values for these user inputs. Error(kInvalidArgument) for another count, rank or
   // dtype, Error(kGuardViolated) for sizes that the program was not captured for; both name the
@@ -28,12 +29,29 @@ class Interpreter {
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs) const;
 
  private:
+  struct Block;
   struct Step {
-    std::optional<c10::OperatorHandle> op;  // none: the node binds a symbol
+    std::optional<c10::OperatorHandle> op;  // none: the node binds a symbol, or is a loop
     std::vector<OperandInfo> operands;
     const Node* node;
     std::vector<ValueId> last_uses;
+    std::shared_ptr<const Block> body;  // of a loop
   };
+  // A graph made ready to run.
+  struct Block {
+    const Graph* graph;
+    std::vector<Step> steps;
+  };
+  // The symbols' values, as far as they are bound.
+  struct Symbols {
+    std::vector<int64_t> values;
+    std::vector<bool> bound;
+  };
+
+  static Block prepared(const Graph& graph, OpCatalog& catalog);
+  // Runs the steps; `values` holds the block's inputs.
+  void run_block(const Block& block, Symbols& symbols, std::vector<at::Tensor>& values) const;
+  void run_loop(const Step& step, Symbols& symbols, std::vector<at::Tensor>& values) const;
 
   std::vector<int64_t> bind_symbols(const std::vector<at::Tensor>& inputs) const;
   void check_guards(std::span<const int64_t> values) const;
@@ -47,7 +65,7 @@ class Interpreter {
                 std::vector<at::Tensor>& values) const;
 
   std::shared_ptr<const Program> program_;
-  std::vector<Step> steps_;
+  Block block_;
   std::vector<std::pair<ValueId, at::Tensor>> weights_;
   std::vector<size_t> user_inputs_;
 };

@@ -52,6 +52,7 @@ bool sweep(Graph& graph, Uses& used) {
     for (Graph& body : node.graphs) {
       Uses body_used{std::vector<bool>(body.values.size()), used.symbols};
       changed |= sweep(body, body_used);
+      used.symbols = std::move(body_used.symbols);
     }
   }
   std::vector<Node> kept;
