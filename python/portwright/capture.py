@@ -70,6 +70,7 @@ def capture(
     dynamic_shapes: dict[str, Any] | None = None,
     prefer_deferred_runtime_asserts_over_guards: bool = False,
     extra_kwargs: dict[str, Any] | None = None,
+    loops: bool = True,
 ) -> CapturedProgram:
     """Traces `model(**inputs, **extra_kwargs)`.
 
@@ -80,6 +81,8 @@ def capture(
         dynamic_shapes: per input, as `torch.export.export` takes it.
         prefer_deferred_runtime_asserts_over_guards: a condition that narrows an explicit
             `Dim(min, max)` is checked when the program runs instead of being an error now.
+        loops: a Python loop whose number of rounds is a symbol may become a loop node. Without,
+            it is unrolled, which fixes the number.
         extra_kwargs: further arguments of forward that are no inputs (`use_cache=False`).
 
     Raises:
@@ -100,7 +103,7 @@ def capture(
     with _CAPTURE_LOCK, staged(model):
         unrolled: frozenset[lazy_lists.Place] = frozenset()
         while True:
-            with lazy_lists.scope(unrolled) as lists:
+            with lazy_lists.scope(unrolled, loops) as lists:
                 try:
                     return attempt(lists)
                 except Exception:

@@ -33,10 +33,12 @@ class Scope:
 
     Attributes:
         unrolled: lines of loops that run over real pieces, their number being fixed.
+        loops: whether a loop with a symbolic number of rounds may become a loop node.
         stood_for: lines of loops in which one Piece stood for all.
     """
 
     unrolled: frozenset[Place]
+    loops: bool = True
     stood_for: set[Place] = field(default_factory=set)
     rounds: list[Rounds] = field(default_factory=list)
     indexing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -62,10 +64,10 @@ _scope: Scope | None = None
 
 
 @contextlib.contextmanager
-def scope(unrolled: frozenset[Place]) -> Iterator[Scope]:
+def scope(unrolled: frozenset[Place], loops: bool = True) -> Iterator[Scope]:
     """The scope of one attempt; captures take turns, so there is one at a time."""
     global _scope
-    before, _scope = _scope, Scope(unrolled)
+    before, _scope = _scope, Scope(unrolled, loops)
     try:
         yield _scope
     finally:
@@ -192,6 +194,7 @@ class Range(Sequence[Any]):
         frame = sys._getframe(1)
         place = (frame.f_code.co_filename, frame.f_lineno)
         captured = not self.head and isinstance(self.steps, torch.SymInt)
+        captured = captured and _scope is not None and _scope.loops
         if not captured or not is_for_statement(frame) or not stands_for_all(place):
             return iter(self.real())
         rounds = Rounds(self.start, self.step, self.steps, frame)

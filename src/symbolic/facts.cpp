@@ -173,8 +173,35 @@ void SymbolTable::require(const Predicate& predicate, GuardKind kind, const Sour
   record(resolved, kind, source, module_path);
 }
 
-void SymbolTable::record(const Predicate& predicate, GuardKind kind, const SourceLine& source,
+// Two sizes that are equal in the sample inputs and whose equality settles the condition:
+// `(s3 - s1) mod 512 == 0` of a mask and the ids that it masks means s3 == s1. Simpler to state, and
+// what follows from it is known as well.
+std::optional<Predicate> SymbolTable::settling_equality(const Predicate& predicate) const {
+  if (predicate.kind() != Predicate::Kind::kInteger || predicate.relation() != Relation::kEq) {
+    return std::nullopt;
+  }
+  std::vector<SymbolId> sizes;
+  predicate.for_each_symbol([&](SymbolId id) {
+    if (!info(id).unbacked && !info(id).from_user) sizes.push_back(id);
+  });
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    for (size_t j = i + 1; j < sizes.size(); ++j) {
+      if (hints_[sizes[i]] != hints_[sizes[j]]) continue;
+      const Expr first = symbol_exprs_[sizes[i]];
+      const Predicate merged =
+          predicate.substitute([&](SymbolId id) -> std::optional<Expr> {
+            return id == sizes[j] ? std::optional(first) : std::nullopt;
+          });
+      if (decide_resolved(merged, false) != true) continue;
+      return Predicate::compare(first, Relation::kEq, symbol_exprs_[sizes[j]]);
+    }
+  }
+  return std::nullopt;
+}
+
+void SymbolTable::record(const Predicate& stated, GuardKind kind, const SourceLine& source,
                          const std::string& module_path) {
+  const Predicate predicate = settling_equality(stated).value_or(stated);
   for (const Guard& guard : guards_) {
     if (guard.predicate == predicate) return;
   }

@@ -146,7 +146,8 @@ class SymbolTable {
   bool known_negative(const Expr& expr, bool assume_sizes) const;
   bool known_nonzero(const Expr& expr, bool assume_sizes) const;
 
-  void record(const Predicate& predicate, GuardKind kind, const SourceLine& source,
+  std::optional<Predicate> settling_equality(const Predicate& predicate) const;
+  void record(const Predicate& stated, GuardKind kind, const SourceLine& source,
               const std::string& module_path);
   void learn(const Predicate& predicate, const Guard& guard);
   void learn_nonnegative(const Expr& expr, const Guard& guard);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -65,6 +65,8 @@ class DynamoExporter(HfExporter):
     """
 
     config_class = DynamoConfig
+    # Whether the format has loops (`portwright.loop`); without, they are unrolled and said.
+    has_loops: ClassVar[bool] = True
 
     def export(
         self,
@@ -90,6 +92,7 @@ class DynamoExporter(HfExporter):
             captured = capture(
                 model,
                 dict(inputs),
+                loops=self.has_loops,
                 dynamic=config.dynamic,
                 dynamic_shapes=config.dynamic_shapes,
                 prefer_deferred_runtime_asserts_over_guards=(

@@ -140,6 +140,7 @@ class OnnxExporter(DynamoExporter):
     """
 
     config_class = OnnxConfig
+    has_loops = False  # ONNX has Loop; its lowering is not written yet
 
     def export(  # type: ignore[override]  # its own config, as on the exporters page
         self,
