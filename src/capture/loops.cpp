@@ -151,9 +151,8 @@ std::vector<at::Tensor> Tracer::restart_loop(const std::vector<at::Tensor>& carr
 // tracing would be missing among what is carried.
 void Tracer::check_body(const OpenLoop& loop) {
   for (const WrittenBase& written : loop.written) {
-    const bool known = std::any_of(loop.bases.begin(), loop.bases.end(), [&](const auto& base) {
-      return base.base == written.base;
-    });
+    const bool known = std::any_of(loop.bases.begin(), loop.bases.end(),
+                                   [&](const auto& base) { return base.base == written.base; });
     if (!known) refuse("it writes to other tensors in its second round");
   }
   const std::vector<Guard>& guards = symbols().guards();

@@ -1,8 +1,8 @@
 #include "interpreter/interpreter.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
-#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 

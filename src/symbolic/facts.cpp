@@ -174,8 +174,8 @@ void SymbolTable::require(const Predicate& predicate, GuardKind kind, const Sour
 }
 
 // Two sizes that are equal in the sample inputs and whose equality settles the condition:
-// `(s3 - s1) mod 512 == 0` of a mask and the ids that it masks means s3 == s1. Simpler to state, and
-// what follows from it is known as well.
+// `(s3 - s1) mod 512 == 0` of a mask and the ids that it masks means s3 == s1. Simpler to state,
+// and what follows from it is known as well.
 std::optional<Predicate> SymbolTable::settling_equality(const Predicate& predicate) const {
   if (predicate.kind() != Predicate::Kind::kInteger || predicate.relation() != Relation::kEq) {
     return std::nullopt;
@@ -188,10 +188,9 @@ std::optional<Predicate> SymbolTable::settling_equality(const Predicate& predica
     for (size_t j = i + 1; j < sizes.size(); ++j) {
       if (hints_[sizes[i]] != hints_[sizes[j]]) continue;
       const Expr first = symbol_exprs_[sizes[i]];
-      const Predicate merged =
-          predicate.substitute([&](SymbolId id) -> std::optional<Expr> {
-            return id == sizes[j] ? std::optional(first) : std::nullopt;
-          });
+      const Predicate merged = predicate.substitute([&](SymbolId id) -> std::optional<Expr> {
+        return id == sizes[j] ? std::optional(first) : std::nullopt;
+      });
       if (decide_resolved(merged, false) != true) continue;
       return Predicate::compare(first, Relation::kEq, symbol_exprs_[sizes[j]]);
     }
