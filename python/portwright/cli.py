@@ -7,6 +7,7 @@ failed; 4 verification was asked for and is impossible.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -109,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--zoo", required=True, help="the folder")
     sweep.add_argument("--stage", choices=STAGES, default="capture")
     sweep.add_argument("--static", action="store_true", help="static shapes, sample only")
+    sweep.add_argument(
+        "--peer", action="store_true", help="run transformers.exporters too, and compare (slow)"
+    )
     sweep.add_argument("--only", default="", metavar="REGEX", help="cases that match")
     sweep.add_argument("--every", type=int, default=1, metavar="N", help="each N-th case")
     sweep.add_argument("--jobs", type=int, default=2, help="worker processes (default 2)")
@@ -338,7 +342,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from portwright.sweep import SweepOptions, summary, sweep
+    from portwright.sweep import SweepOptions, comparison, summary, sweep
 
     path = os.path.join(options.zoo, "cases.txt")
     if not os.path.isfile(path):
@@ -358,14 +362,20 @@ def _sweep(options: argparse.Namespace) -> int:
         memory_gib=options.memory,
     )
     columns = (MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("", total=len(cases))
 
-        def show(row: dict[str, Any], done: int, _: int) -> None:
-            bar.update(task, completed=done, description=f"{row['id']} {row['reason']}")
+    def run(limits: SweepOptions) -> list[dict[str, Any]]:
+        with Progress(*columns, transient=True) as bar:
+            task = bar.add_task("", total=len(cases))
 
-        rows = sweep(cases, limits, options.output, show)
+            def show(row: dict[str, Any], done: int, _: int) -> None:
+                bar.update(task, completed=done, description=f"{row['id']} {row['reason']}")
+
+            return sweep(cases, limits, options.output, show)
+
+    rows = run(limits)
     print(summary(rows))
+    if options.peer:
+        print(comparison(rows, run(dataclasses.replace(limits, peer=True))))
     return VERIFIED if all(row["status"] == "right" for row in rows) else DIFFERS
 
 

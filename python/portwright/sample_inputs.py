@@ -61,3 +61,21 @@ _MAKERS: dict[str, Callable[[Any], torch.Tensor]] = {
     "input_features": _features,
     "input_values": lambda config: torch.randn(BATCH, 16000),
 }
+
+
+def padded(inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """The inputs with padding on the left in one row and on the right in another.
+
+    None where there is no 2-D attention mask of ones with room for it.
+    """
+    mask = inputs.get("attention_mask")
+    if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
+        return None
+    rows, columns = mask.shape
+    if rows < 2 or columns < 5 or not bool((mask == 1).all()):
+        return None
+    mask = mask.clone()
+    mask[0, :2] = 0
+    mask[1, columns - 3 : columns - 1] = 0
+    mask[1, -1] = 0 if mask.shape == inputs.get("input_ids", mask).shape else 1
+    return {**inputs, "attention_mask": mask}

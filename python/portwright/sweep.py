@@ -31,6 +31,7 @@ class SweepOptions:
         jobs: worker processes.
         timeout: seconds for one case, building it included.
         memory_gib: limit of a worker's memory, in GiB.
+        peer: run transformers.exporters instead of portwright.
     """
 
     zoo: str
@@ -39,6 +40,7 @@ class SweepOptions:
     jobs: int = 2
     timeout: float = 120.0
     memory_gib: float = 8.0
+    peer: bool = False
 
 
 class _Worker:
@@ -59,6 +61,7 @@ class _Worker:
                     os.path.abspath(options.zoo),
                     options.stage,
                     "dynamic" if options.dynamic else "static",
+                    "peer" if options.peer else "portwright",
                     str(options.memory_gib),
                 ],
                 stdin=subprocess.PIPE,
@@ -68,7 +71,7 @@ class _Worker:
             )
         process = self._process
         assert process.stdin is not None and process.stdout is not None
-        row = {"id": case, "stage": options.stage, "dynamic": options.dynamic, "status": "wrong"}
+        row = {"id": case, **_key(options), "status": "wrong"}
         start = time.perf_counter()
         try:
             process.stdin.write(case + "\n")
@@ -90,6 +93,11 @@ class _Worker:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def _key(options: SweepOptions) -> dict[str, Any]:
+    """What tells the rows of one sweep from those of others in the same file."""
+    return {"stage": options.stage, "dynamic": options.dynamic, "peer": options.peer}
 
 
 def read_rows(path: str) -> list[dict[str, Any]]:
@@ -123,7 +131,7 @@ def sweep(
     done = {
         row["id"]: row
         for row in read_rows(path)
-        if row["stage"] == options.stage and row["dynamic"] == options.dynamic
+        if all(row.get(name) == value for name, value in _key(options).items())
     }
     todo: queue.SimpleQueue[str] = queue.SimpleQueue()
     for case in wanted:
@@ -182,4 +190,32 @@ def summary(rows: list[dict[str, Any]]) -> str:
     for reason, ids in sorted(groups.items(), key=lambda item: -len(item[1])):
         more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
         lines.append(f"{len(ids):5}  {reason}\n         {', '.join(ids[:3])}{more}")
+    return "\n".join(lines)
+
+
+def comparison(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
+    """Two sweeps of the same cases beside each other: shares, export times, and who is right."""
+    by_case = {row["id"]: row for row in theirs}
+    pairs = [(row, by_case[row["id"]]) for row in ours if row["id"] in by_case]
+    right = [(row["status"] == "right", peer["status"] == "right") for row, peer in pairs]
+    lines = [
+        f"right: {sum(mine for mine, _ in right)} here, {sum(peer for _, peer in right)} by "
+        f"transformers.exporters, of {len(pairs)}"
+    ]
+    ratios = sorted(
+        peer["export_s"] / row["export_s"]
+        for row, peer in pairs
+        if "export_s" in row and "export_s" in peer
+    )
+    if ratios:
+        lines.append(
+            f"export, times faster: median {ratios[len(ratios) // 2]:.0f}, "
+            f"least {ratios[0]:.1f}, of {len(ratios)}"
+        )
+    for title, wanted in (
+        ("right there, not here", (False, True)),
+        ("and only here", (True, False)),
+    ):
+        ids = [row["id"] for (row, _), found in zip(pairs, right, strict=True) if found == wanted]
+        lines.append(f"{title}: {len(ids)} {', '.join(ids)}")
     return "\n".join(lines)

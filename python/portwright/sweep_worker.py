@@ -1,7 +1,7 @@
 """One process of a sweep: reads case ids, captures and verifies each, writes a JSON line each.
 
 A zoo is a folder with a module `zoo` that has `build(case_id) -> (model, inputs, meta)` and
-`variant_inputs(case_id, model) -> inputs` of other sizes.
+`variant_inputs(case_id, model, [batch, seq]) -> inputs` of other sizes.
 """
 
 from __future__ import annotations
@@ -15,62 +15,138 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
-STAGES = ("capture", "onnx")
+import torch
+
+from portwright.errors import PortwrightError
+from portwright.sweep_inputs import sweep_inputs
+from portwright.verify import CAPTURE_TOLERANCE, RUNTIME_TOLERANCE, compare
+
+Run = Callable[..., Any]
+Export = Callable[[torch.nn.Module, dict[str, Any], bool], tuple[Run, dict[str, Any]]]
 
 
-def run_case(zoo: Any, case: str, stage: str, dynamic: bool) -> dict[str, Any]:
+def _capture(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    from portwright.exporters import DynamoExporter
+
+    exported = DynamoExporter().export(model, inputs, {"dynamic": dynamic})
+    return exported.module(), {"notes": len(exported.notes)}
+
+
+def _onnx(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    from portwright.exporters import OnnxExporter
+
+    exported = OnnxExporter().export(model, inputs, {"dynamic": dynamic})
+    return exported, {"notes": len(exported.notes)}
+
+
+def _peer_capture(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    from transformers.exporters import DynamoConfig, DynamoExporter
+
+    return _prepared(model, DynamoExporter().export(model, inputs, DynamoConfig(dynamic=dynamic)))
+
+
+def _peer_onnx(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    from transformers.exporters import OnnxConfig, OnnxExporter
+
+    return _prepared(model, OnnxExporter().export(model, inputs, OnnxConfig(dynamic=dynamic)))
+
+
+def _prepared(model: torch.nn.Module, exported: Run) -> tuple[Run, dict[str, Any]]:
+    """The peer's programs take what its preparation makes of the model's inputs."""
+    from transformers.exporters.utils import prepare_for_export
+
+    return lambda **given: exported(**prepare_for_export(model, given)[1]), {}
+
+
+# By stage: how it is exported, by us and by transformers.exporters, and how near to eager.
+STAGES: dict[str, tuple[Export, Export, float]] = {
+    "capture": (_capture, _peer_capture, CAPTURE_TOLERANCE),
+    "onnx": (_onnx, _peer_onnx, RUNTIME_TOLERANCE),
+}
+
+
+def run_case(zoo: Any, case: str, stage: str, dynamic: bool, peer: bool = False) -> dict[str, Any]:
     """Captures one case and compares it with eager at the sample and at other sizes.
 
     Returns:
         `id`, `status` ("right" or "wrong"), `reason` ("" when right), `detail`, and times in
-        seconds: `build_s`, `export_s`; `notes` counts the dims that the program narrows.
+        seconds: `build_s`, `export_s`; `runs` counts the inputs that eager accepted, `failed`
+        names those at which the export differs; `notes` counts the dims that the program narrows.
     """
-    import torch
-
-    from portwright.errors import PortwrightError
-    from portwright.exporters import DynamoExporter, OnnxExporter
-    from portwright.verify import CAPTURE_TOLERANCE, RUNTIME_TOLERANCE, compare
-
-    row: dict[str, Any] = {"id": case, "stage": stage, "dynamic": dynamic, "status": "wrong"}
+    row: dict[str, Any] = {"id": case, "stage": stage, "dynamic": dynamic, "peer": peer}
+    row["status"] = "wrong"
     start = time.perf_counter()
     try:
         model, inputs, _ = zoo.build(case)
     except Exception as error:
         return {**row, "reason": "cannot be built", "detail": _text(error)}
     row["build_s"] = round(time.perf_counter() - start, 3)
-    exporter = OnnxExporter() if stage == "onnx" else DynamoExporter()
-    tolerance = RUNTIME_TOLERANCE if stage == "onnx" else CAPTURE_TOLERANCE
+    ours, theirs, tolerance = STAGES[stage]
+    sample = copy.deepcopy(inputs)
     start = time.perf_counter()
     try:
-        exported = exporter.export(model, copy.deepcopy(inputs), {"dynamic": dynamic})
+        run, facts = (theirs if peer else ours)(model, sample, dynamic)
     except PortwrightError as error:
         return {**row, "reason": type(error).__name__, "detail": str(error)}
     except Exception as error:
         return {**row, "reason": f"raised {type(error).__name__}", "detail": _text(error)}
-    row["export_s"] = round(time.perf_counter() - start, 4)
-    row["notes"] = len(exported.notes)
-    run = exported if stage == "onnx" else exported.module()
-    runs = {"sample": inputs}
-    if dynamic:
+    row |= {"export_s": round(time.perf_counter() - start, 4), **facts, "runs": 0}
+    problems = {}
+    for name, given, expected in _accepted(zoo, case, model, inputs, dynamic):
+        row["runs"] += 1
+        problem = _problem(name, given, run, expected, tolerance)
+        if problem:
+            problems[name] = problem
+    if not problems:
+        return {**row, "status": "right", "reason": "", "detail": ""}
+    first, (reason, detail) = next(iter(problems.items()))
+    return {**row, "reason": f"{first}: {reason}", "detail": detail, "failed": list(problems)}
+
+
+def _accepted(
+    zoo: Any, case: str, model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """The runs that eager accepts: their names, inputs and eager's results."""
+    yield "sample", inputs, _eager(model, inputs)
+    if not dynamic:
+        return
+    for name, make in sweep_inputs(zoo, case, model, inputs):
         try:
-            runs["other sizes"] = zoo.variant_inputs(case, model)
-        except Exception as error:
-            row["variant"] = _text(error)
-    for name, given in runs.items():
-        with torch.no_grad():
-            expected = model(**copy.deepcopy(given))
-        try:
-            result = compare(name, given, run(**copy.deepcopy(given)), expected, tolerance)
-        except Exception as error:
-            kind = f"{name}: {type(error).__name__}"
-            return {**row, "reason": kind, "detail": _text(error)}
-        if not result.differences and not result.problems:
-            return {**row, "reason": f"{name}: nothing was compared", "detail": ""}
-        if result.problems:
-            return {**row, "reason": f"{name}: differs", "detail": "; ".join(result.problems)}
-    return {**row, "status": "right", "reason": "", "detail": ""}
+            given = make()
+            expected = _eager(model, given)
+        except Exception:
+            continue
+        yield name, given, expected
+
+
+def _eager(model: torch.nn.Module, given: dict[str, Any]) -> Any:
+    torch.manual_seed(0)  # models that draw random numbers draw the same in eager and in ours
+    with torch.no_grad():
+        return model(**copy.deepcopy(given))
+
+
+def _problem(
+    name: str, given: dict[str, Any], run: Run, expected: Any, tolerance: float
+) -> tuple[str, str] | None:
+    torch.manual_seed(0)
+    try:
+        result = compare(name, given, run(**copy.deepcopy(given)), expected, tolerance)
+    except Exception as error:
+        return type(error).__name__, _text(error)
+    if result.problems:
+        return "differs", "; ".join(result.problems)
+    return None if result.differences else ("nothing was compared", "")
 
 
 def _text(error: BaseException) -> str:
@@ -79,7 +155,7 @@ def _text(error: BaseException) -> str:
     return (str(error) or type(error).__name__)[:2000] + where
 
 
-def main(folder: str, stage: str, dynamic: bool, memory_gib: float) -> None:
+def main(folder: str, stage: str, dynamic: bool, peer: bool, memory_gib: float) -> None:
     """Serves case ids from stdin until it ends."""
     warnings.filterwarnings("ignore")
     answers = os.fdopen(os.dup(1), "w")
@@ -87,15 +163,21 @@ def main(folder: str, stage: str, dynamic: bool, memory_gib: float) -> None:
     limit = int(memory_gib * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     sys.path.insert(0, folder)
-    import torch
     import zoo  # type: ignore[import-not-found]
 
     torch.set_num_threads(1)
     for line in sys.stdin:
+        row = run_case(zoo, line.strip(), stage, dynamic, peer)
         with contextlib.suppress(BrokenPipeError):
-            answers.write(json.dumps(run_case(zoo, line.strip(), stage, dynamic)) + "\n")
+            answers.write(json.dumps(row) + "\n")
             answers.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3] == "dynamic", float(sys.argv[4]))
+    main(
+        sys.argv[1],
+        sys.argv[2],
+        sys.argv[3] == "dynamic",
+        sys.argv[4] == "peer",
+        float(sys.argv[5]),
+    )

@@ -13,6 +13,7 @@ import torch
 from portwright import tree
 from portwright.capture import CapturedProgram
 from portwright.errors import GuardViolatedError
+from portwright.sample_inputs import padded
 
 TOLERANCES = {torch.float16: 2e-2, torch.bfloat16: 2e-2}
 RUNTIME_TOLERANCE = 1e-3  # ONNX Runtime in fp32
@@ -114,9 +115,9 @@ def variants(captured: CapturedProgram, inputs: dict[str, Any]) -> dict[str, dic
             add(dict.fromkeys(group, size))
     if len(groups) > 1:
         add({**dict.fromkeys(groups[0], 1), **dict.fromkeys(groups[1], hints[groups[1][0]] + 3)})
-    padded = _padded(inputs)
-    if padded is not None:
-        found["padding left and right"] = padded
+    mask = padded(inputs)
+    if mask is not None:
+        found["padding left and right"] = mask
     return found
 
 
@@ -224,17 +225,3 @@ def _resized(
                 tensor = tensor.index_select(axis, torch.arange(wanted) % tensor.shape[axis])
         made.append(tensor)
     return dict(spec.unflatten(made))
-
-
-def _padded(inputs: dict[str, Any]) -> dict[str, Any] | None:
-    mask = inputs.get("attention_mask")
-    if not isinstance(mask, torch.Tensor) or mask.dim() != 2:
-        return None
-    rows, columns = mask.shape
-    if rows < 2 or columns < 5 or not bool((mask == 1).all()):
-        return None
-    mask = mask.clone()
-    mask[0, :2] = 0
-    mask[1, columns - 3 : columns - 1] = 0
-    mask[1, -1] = 0 if mask.shape == inputs.get("input_ids", mask).shape else 1
-    return {**inputs, "attention_mask": mask}
