@@ -13,6 +13,7 @@ and `capture` traces once more with the loop at that line unrolled.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -184,8 +185,8 @@ class Range(Sequence[Any]):
         return self.steps + len(self.head)
 
     def real(self) -> list[int]:
-        """The elements, which fixes their number."""
-        return [*self.head, *range(int(self.start), int(self.stop), self.step)]
+        """The elements, which fixes their number, not the bounds."""
+        return [*self.head, *(self.start + i * self.step for i in range(int(self.steps)))]
 
     def __len__(self) -> int:
         return len(self.real())
@@ -386,6 +387,7 @@ def stack(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
 
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, **kwargs: Any) -> torch.Tensor:
     """`torch.tensor` and `torch.as_tensor`, whose numbers may be symbols or traced tensors."""
+    dtype = getattr(dtype, "_builtin", dtype)
     if isinstance(data, Range) and not data.head:
         return torch.arange(data.start, data.stop, data.step, dtype=dtype, device=device)
     if not _has_symbols(data):
@@ -398,7 +400,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> torch.Tensor:
     """`torch.as_tensor`, whose numbers may be symbols or traced tensors."""
     if isinstance(data, Range) or _has_symbols(data):
         return tensor(data, dtype=dtype, device=device)
-    return _as_tensor(data, dtype=dtype, device=device)
+    return _as_tensor(data, dtype=getattr(dtype, "_builtin", dtype), device=device)
 
 
 def _has_symbols(data: Any) -> bool:
@@ -440,13 +442,28 @@ def length(obj: Any) -> Any:
     return len(obj)
 
 
-def _reduction(builtin: Any, name: str) -> Any:
+def _reduction(builtin: Any, name: str, pair: Any = None) -> Any:
+    """`sum`, `min` or `max`; `pair` says how two symbols are reduced without comparing them."""
+
     def reduce(*args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs and isinstance(args[0], Numbers):
             return getattr(args[0].tensor, name)().item()
+        values = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args
+        if pair is not None and not kwargs and _are_numbers(values):
+            return functools.reduce(pair, values)
         return builtin(*args, **kwargs)
 
     return reduce
+
+
+def _are_numbers(values: Any) -> bool:
+    """Whether there are at least two numbers, symbols among them."""
+    symbols = (torch.SymInt, torch.SymFloat)
+    return (
+        len(values) > 1
+        and any(isinstance(value, symbols) for value in values)
+        and all(isinstance(value, (int, float, *symbols)) for value in values)
+    )
 
 
 def progression(*bounds: Any) -> Any:
@@ -457,25 +474,64 @@ def progression(*bounds: Any) -> Any:
     return Range(start, stop, int(step))
 
 
-class _ListType(type):
-    """`list` as model code sees it: the builtin, but for lists of symbolic length."""
+class _Seen(type):
+    """The type of a builtin type as model code sees it, which makes other objects of some values.
 
-    def __call__(cls, *items: Any) -> Any:
+    `_builtin` is the type that it stands for, `_made(*values)` what a call gives.
+    """
+
+    _builtin: type
+    _made: Any
+
+    def __call__(cls, *values: Any, **options: Any) -> Any:
+        return cls._made(*values, **options)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, cls._builtin)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls._builtin)
+
+    def __eq__(cls, other: Any) -> bool:
+        return other is cls or other is cls._builtin
+
+    def __hash__(cls) -> int:
+        return hash(cls._builtin)
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(cls._builtin, name)
+
+
+class _List(metaclass=_Seen):
+    _builtin = list
+
+    @staticmethod
+    def _made(*items: Any) -> Any:
         if items and isinstance(items[0], (Numbers, Pieces, Rows, Range)):
             return items[0]
         if items and isinstance(items[0], torch.Tensor) and _has_symbolic_rows(items[0]):
             return Rows(items[0])
         return list(*items)
 
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, list)
 
-    def __subclasscheck__(cls, subclass: type) -> bool:
-        return issubclass(subclass, list)
+class _Int(metaclass=_Seen):
+    _builtin = int
+
+    @staticmethod
+    def _made(*values: Any, **options: Any) -> Any:
+        if len(values) == 1 and isinstance(values[0], (torch.SymInt, torch.SymFloat)):
+            return torch.sym_int(values[0])  # type: ignore[no-untyped-call]
+        return int(*values, **options)
 
 
-class _List(list, metaclass=_ListType):  # type: ignore[type-arg]
-    pass
+class _Float(metaclass=_Seen):
+    _builtin = float
+
+    @staticmethod
+    def _made(*values: Any) -> Any:
+        if values and isinstance(values[0], (torch.SymInt, torch.SymFloat)):
+            return torch.sym_float(values[0])  # type: ignore[no-untyped-call]
+        return float(*values)
 
 
 def _has_symbolic_rows(tensor: torch.Tensor) -> bool:
@@ -484,10 +540,12 @@ def _has_symbolic_rows(tensor: torch.Tensor) -> bool:
 
 # Builtins that model code sees in a form that leaves symbolic lists unread.
 BUILTINS = {
+    "float": _Float,
+    "int": _Int,
     "len": length,
     "list": _List,
-    "max": _reduction(max, "max"),
-    "min": _reduction(min, "min"),
+    "max": _reduction(max, "max", torch.sym_max),
+    "min": _reduction(min, "min", torch.sym_min),
     "range": progression,
     "sum": _reduction(sum, "sum"),
 }

@@ -7,6 +7,8 @@ symbols, builtins that must not read a symbolic length, the patches of model cod
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import torch
 import torch.fx.experimental.sym_node  # gives torch.SymInt its operators
 from torch._dynamo import _trace_wrapped_higher_order_op as vmap_indexing
 
-from portwright import _core, lazy_lists
+from portwright import _core, lazy_lists, symbolic_functions
 
 # Functions of vision models that ask torch.jit.is_tracing() for the branch that holds for every
 # image size. Where others ask (whether to make a cache), they get eager's answer.
@@ -103,7 +105,8 @@ def _tolist(self: torch.Tensor) -> Any:
 _original_item = torch.Tensor.item
 _original_hash = torch.SymInt.__hash__
 _original_mod_index = vmap_indexing.mod_index
-_original_functions = {name: getattr(torch, name) for name in lazy_lists.TORCH_FUNCTIONS}
+_TORCH_FUNCTIONS = lazy_lists.TORCH_FUNCTIONS | symbolic_functions.FUNCTIONS
+_original_functions = {name: getattr(torch, name) for name in _TORCH_FUNCTIONS}
 _original_tolist = torch.Tensor.tolist
 _TENSOR_METHODS = {
     "item": _item,
@@ -147,7 +150,7 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
             setattr(torch.Tensor, name, method)
         torch.SymInt.__hash__ = _hash_size  # type: ignore[method-assign]
         vmap_indexing.mod_index = _index
-        for name, function in lazy_lists.TORCH_FUNCTIONS.items():
+        for name, function in _TORCH_FUNCTIONS.items():
             setattr(torch, name, function)
         for names in modules:
             names.update(lazy_lists.BUILTINS)
@@ -180,10 +183,22 @@ def _sym_node_method(name: str) -> Any:
 def _modeling_modules(model: torch.nn.Module) -> list[dict[str, Any]]:
     """The globals of the Python modules that define the model, where builtins are shadowed."""
     names = {cls.__module__ for cls in {type(m) for m in model.modules()}}
+    names |= {helper for name in names for helper in _helper_modules(name)}
     return [
         vars(sys.modules[name])
-        for name in names
+        for name in sorted(names)
         if name in sys.modules
-        and not name.startswith(("torch.", "builtins"))
+        and not name.startswith(("torch.", "portwright.", "builtins"))
         and not any(builtin in vars(sys.modules[name]) for builtin in lazy_lists.BUILTINS)
     ]
+
+
+@functools.cache
+def _helper_modules(name: str) -> frozenset[str]:
+    """The modules of the same package whose functions a module has imported by name."""
+    if name.startswith("torch.") or name not in sys.modules:
+        return frozenset()
+    package = name.partition(".")[0]
+    functions = [v for v in vars(sys.modules[name]).values() if inspect.isfunction(v)]
+    modules = {str(function.__globals__.get("__name__")) for function in functions}
+    return frozenset(m for m in modules if m.partition(".")[0] == package)

@@ -86,3 +86,25 @@ def _as_in_eager(module: Any, mask: torch.Tensor, given: dict[str, Any], kwargs:
     places = torch.arange(given["kv_length"], device=mask.device)
     causal = places[None, :] <= torch.arange(size, device=mask.device)[:, None]
     return torch.where(unmasked, causal, mask)
+
+
+@register_patch("dynamo", "transformers.masking_utils._preprocess_mask_arguments")
+def _preprocess_mask_arguments(original: Any) -> Any:
+    """Position ids of one row are expanded to the batch first.
+
+    The original expands them when the batch is not 1, a decision that would exclude a batch of 1,
+    although expanding does nothing there.
+    """
+    signature = inspect.signature(original)
+
+    def preprocess(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        position_ids = given.arguments.get("position_ids")
+        batch = given.arguments["inputs_embeds"].shape[0]
+        if position_ids is not None and position_ids.dim() == 2 and isinstance(batch, torch.SymInt):
+            rows = position_ids.shape[0]
+            if isinstance(rows, int) and rows == 1:
+                given.arguments["position_ids"] = position_ids.expand(batch, -1)
+        return original(*given.args, **given.kwargs)
+
+    return preprocess
