@@ -30,7 +30,7 @@ def linspace(start: Any, end: Any, steps: Any = None, **options: Any) -> torch.T
     step = (last - first) / torch.full((), count - 1, dtype=kind, device=device).clamp(min=1)
     place = torch.arange(count, device=device)
     rising = first + step * place
-    falling = last - step * (steps - 1 - place)
+    falling = last - step * (count - 1 - place)
     return torch.where(place < steps // 2, rising, falling).to(dtype)
 
 
