@@ -40,6 +40,8 @@ const std::unordered_set<std::string_view>& kept_composites() {
       "aten::pad",
       "aten::one_hot",
       "aten::lstm",
+      "aten::rnn_relu",
+      "aten::rnn_tanh",
       "aten::gru",
       "aten::repeat_interleave",
       "aten::tensor_split",

@@ -43,7 +43,7 @@ struct RuleFamily {
   std::vector<std::string_view> ops;  // without overload: all of them
 };
 
-// data_rules.cpp.
-const std::vector<RuleFamily>& data_rule_families();
+const std::vector<RuleFamily>& data_rule_families();   // data_rules.cpp
+const std::vector<RuleFamily>& layer_rule_families();  // layer_rules.cpp
 
 }  // namespace portwright

@@ -736,7 +736,7 @@ const std::unordered_map<std::string_view, ShapeRule>& rules_by_overload() {
 
 std::unordered_map<std::string_view, ShapeRule> make_rules_by_base() {
   std::unordered_map<std::string_view, ShapeRule> rules;
-  for (const auto* table : {&families(), &data_rule_families()}) {
+  for (const auto* table : {&families(), &data_rule_families(), &layer_rule_families()}) {
     for (const RuleFamily& family : *table) {
       for (std::string_view op : family.ops) rules.emplace(op, family.rule);
     }
