@@ -19,7 +19,7 @@ from portwright.lazy_lists import (
     Zipped,
     split_real,
 )
-from portwright.loops import Appended, NeedsUnrolling
+from portwright.loops import CONSTANTS, Appended, NeedsUnrolling
 
 
 def read(obj: Any) -> Any:
@@ -31,6 +31,7 @@ def read(obj: Any) -> Any:
     return obj.real() if isinstance(obj, LazyList) else obj
 
 
+_times: Any = torch.SymInt.__rmul__
 _cat = torch.cat
 _stack = torch.stack
 _tensor = torch.tensor
@@ -168,6 +169,13 @@ def length(obj: Any) -> Any:
     if isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], (Piece, Appended)):
         raise NeedsUnrolling(getattr(obj[0], "_way", None))
     return len(obj)
+
+
+def times(number: Any, other: Any) -> Any:
+    """`SymInt.__rmul__`: `[constant] * number` is a lazy list."""
+    if type(other) is list and len(other) == 1 and isinstance(other[0], CONSTANTS):
+        return Repeated(other[0], number)
+    return _times(number, other)
 
 
 def _reduction(builtin: Any, name: str) -> Any:

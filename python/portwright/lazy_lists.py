@@ -131,12 +131,21 @@ class LazyList(Sequence[Any]):
         return len(self.real())
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice) and self._is_whole(index):
+            return self
         if self._items is not None or not isinstance(index, (int, torch.SymInt)):
             return self.real()[index]
         place = index if index >= 0 else self.size + index
         if not (place >= 0 and place < self.size):
             raise IndexError("list index out of range")
         return self.reader()(place)
+
+    def _is_whole(self, index: slice) -> bool:
+        if index.start not in (None, 0) or index.step not in (None, 1):
+            return False
+        return index.stop is None or (
+            isinstance(index.stop, torch.SymInt) and bool(index.stop == self.size)
+        )
 
     def __iter__(self) -> Iterator[Any]:
         return self.iterate(sys._getframe(1))

@@ -16,7 +16,7 @@ import ctypes
 import dis
 import sys
 from collections.abc import Callable
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from portwright import _core
 
 _GET_ITER = dis.opmap["GET_ITER"]
 _COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
-_CONSTANTS = (bool, int, float, str, type(None))
+CONSTANTS = (bool, int, float, str, type(None))
 
 
 class NeedsUnrolling(Exception):
@@ -87,6 +87,7 @@ class Rounds:
         self._carried: list[str] = []
         self._dropped: list[str] = []
         self._lists: list[tuple[list[Any], int]] = []
+        self._state: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
         self._first: dict[int, list[Any]] = {}  # what the first round of tracing appended
 
     def __iter__(self) -> Rounds:
@@ -127,6 +128,7 @@ class Rounds:
         if self._slot is not None:
             lists.append(ctypes.cast(self._slot, ctypes.py_object).value)
         self._lists = [(items, len(items)) for items in lists]
+        self._state = _state_of(self._before)
         return self._element(self._counter)
 
     def _restart(self) -> Any:
@@ -152,13 +154,15 @@ class Rounds:
 
     def _end(self) -> None:
         now = self._frame.f_locals
+        if _is_changed(self._state):
+            raise NeedsUnrolling
         lazy: dict[int, Any] = {}
         grown = []
         for items, length in self._lists:
             if len(items) > length:
                 if length > 0 or len(items) < 2 or type(items[0]) is not Appended:
                     raise NeedsUnrolling
-                if isinstance(items[1], _CONSTANTS) and type(items[1]) is not int:
+                if isinstance(items[1], CONSTANTS) and type(items[1]) is not int:
                     if len(items) > 2 or self._first[id(items)] != items[1:]:
                         raise NeedsUnrolling
                     lazy[id(items)] = self._repeated(items[1], self._count)
@@ -200,8 +204,44 @@ class Rounds:
         ctypes.pythonapi.PyFrame_LocalsToFast(frame, ctypes.c_int(1))
 
 
+_NO_STATE = (torch.Tensor, type, ModuleType, Rounds)
+
+
+def _state_of(names: dict[str, Any]) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
+    """What variables hold besides tensors: attributes and items, and how many there are in them."""
+    found = []
+    for value in names.values():
+        objects = value.modules() if isinstance(value, torch.nn.Module) else [value]
+        for obj in objects:
+            items = obj if type(obj) is dict else getattr(obj, "__dict__", None)
+            if type(items) is dict and not isinstance(obj, _NO_STATE):
+                found.append((items, _shallow(items)))
+    return found
+
+
+def _shallow(items: dict[Any, Any]) -> dict[Any, Any]:
+    return {
+        key: (value, len(value) if type(value) in (list, dict, set) else None)
+        for key, value in items.items()
+        if not isinstance(value, torch.Tensor)
+    }
+
+
+def _is_changed(state: list[tuple[dict[Any, Any], dict[Any, Any]]]) -> bool:
+    """Whether rounds left something that is not carried on. Tensors of a round are found later."""
+    for items, before in state:
+        now = _shallow(items)
+        if now.keys() != before.keys():
+            return True
+        for key, (value, size) in now.items():
+            same = value is before[key][0] or _same_constant(before[key][0], value)
+            if not same or size != before[key][1]:
+                return True
+    return False
+
+
 def _same_constant(before: Any, now: Any) -> bool:
-    return type(before) is type(now) and isinstance(before, _CONSTANTS) and bool(before == now)
+    return type(before) is type(now) and isinstance(before, CONSTANTS) and bool(before == now)
 
 
 def _same_type(before: Any, now: Any) -> bool:

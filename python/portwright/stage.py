@@ -112,6 +112,7 @@ def _iter(self: torch.Tensor) -> Any:
 
 _original_iter: Any = torch.Tensor.__iter__
 _original_item = torch.Tensor.item
+_original_times = torch.SymInt.__rmul__
 _original_hash = torch.SymInt.__hash__
 _original_mod_index = vmap_indexing.mod_index
 _original_pad_sequence = rnn.pad_sequence
@@ -159,6 +160,7 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
         for name, method in _TENSOR_METHODS.items():
             setattr(torch.Tensor, name, method)
         torch.SymInt.__hash__ = _hash_size  # type: ignore[method-assign]
+        torch.SymInt.__rmul__ = lazy_functions.times  # type: ignore[method-assign]
         vmap_indexing.mod_index = _index
         rnn.pad_sequence = lazy_functions.pad_sequence
         for name, function in lazy_functions.TORCH_FUNCTIONS.items():
@@ -176,6 +178,7 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
             setattr(torch, name, function)
         torch.nn.Module.__call__ = _original_call  # type: ignore[method-assign]
         torch.SymInt.__hash__ = _original_hash  # type: ignore[method-assign]
+        torch.SymInt.__rmul__ = _original_times  # type: ignore[method-assign]
         vmap_indexing.mod_index = _original_mod_index
         rnn.pad_sequence = _original_pad_sequence
         for name in _TENSOR_METHODS:

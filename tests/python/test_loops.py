@@ -256,6 +256,13 @@ class NestedReads(nn.Module):
         return torch.cat(parts)
 
 
+class RepeatsConstants(nn.Module):
+    def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        scales = [2] * len(n)
+        rows = [row * scale for row, scale in zip(x, scales, strict=False)]
+        return torch.stack(rows) + torch.tensor(scales[: len(rows)])[:, None]
+
+
 READING = [
     OverRows(),
     ReadsNumbers(),
@@ -266,6 +273,7 @@ READING = [
     ReusesNames(),
     CountsInPlace(),
     NestedReads(),
+    RepeatsConstants(),
 ]
 
 
@@ -345,6 +353,18 @@ class FirstByAttribute(nn.Module):
         return total + n.sum()
 
 
+class CountsInAttribute(nn.Module):
+    """What rounds leave in an attribute, used after the loop."""
+
+    def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        self.rounds = 0
+        total = torch.zeros(x.shape[1])
+        for row in x:
+            total = total + row
+            self.rounds += 1
+        return total * self.rounds + n.sum()
+
+
 class ReadsAfterwards(nn.Module):
     """A number that the last round read."""
 
@@ -371,7 +391,14 @@ class CollectsTwoDims(nn.Module):
         return sum(part.sum() for part in parts)
 
 
-NOT_ALIKE = [FirstByFlag, FirstByList, FirstByAttribute, ReadsAfterwards, DecidesAfterwards]
+NOT_ALIKE = [
+    CountsInAttribute,
+    FirstByFlag,
+    FirstByList,
+    FirstByAttribute,
+    ReadsAfterwards,
+    DecidesAfterwards,
+]
 
 
 @pytest.mark.parametrize("kind", [*NOT_ALIKE, CollectsTwoDims])
