@@ -171,6 +171,8 @@ std::vector<at::Tensor> Tracer::restart_loop(const std::vector<at::Tensor>& carr
   std::vector<at::Tensor> stand_ins;
   for (const at::Tensor& tensor : carried) {
     auto* traced = TracedTensorImpl::of(tensor);
+    // A view that was brought up to date in the first round only is so once more.
+    if (traced && ended_.contains(traced->value)) traced->version = UINT64_MAX;
     stand_ins.push_back(
         wrap(stand_in_for(traced ? current_value(*traced) : constant_value(tensor))));
   }
@@ -178,7 +180,9 @@ std::vector<at::Tensor> Tracer::restart_loop(const std::vector<at::Tensor>& carr
     written.base->value = stand_in_for(written.before);
     ++written.base->version;
   }
+  require_live({loop.initial});
   loop.bases = std::exchange(loop.written, {});
+  loop.first_node = program_->graph.nodes.size();  // views of what was written are replayed before
   loop.first_value = static_cast<ValueId>(program_->graph.values.size());
   loop.second_symbol = static_cast<SymbolId>(symbols().size());
   loop.first_calls = std::exchange(loop.calls, {});
@@ -388,7 +392,10 @@ void Tracer::require_own_symbols() const {
   const SymbolTable& table = *program_->symbols;
   if (const auto symbol = misplaced_symbol(program_->graph, table)) {
     const SymbolInfo& info = table.info(*symbol);
-    refuse(info.name + " (" + info.origin + ") of one round is used outside it");
+    throw Error(ErrorCode::kUnsupported,
+                info.name + " (" + info.origin +
+                    ") is used where it has no value: before it is read, or outside of the loop "
+                    "that reads it. Read it earlier, or keep it as a tensor");
   }
   const std::vector<Guard>& guards = table.guards();
   for (size_t i = 0; i < guards.size(); ++i) {

@@ -235,6 +235,18 @@ class ReusesNames(nn.Module):
         return torch.cat([*outputs, torch.cat(parts)])
 
 
+class CarriesAView(nn.Module):
+    """A view of what was written before the loop."""
+
+    def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        written = x * 1
+        first = written[0]
+        written += 1
+        for row, scale in zip(x, n, strict=False):
+            first = first * scale + row
+        return first
+
+
 class CountsInPlace(nn.Module):
     """A constant that is written in place with constants."""
 
@@ -271,6 +283,7 @@ READING = [
     AppendsTwo(),
     WritesWhatItReads(),
     ReusesNames(),
+    CarriesAView(),
     CountsInPlace(),
     NestedReads(),
     RepeatsConstants(),
