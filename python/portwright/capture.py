@@ -101,15 +101,15 @@ def capture(
         extra_kwargs or {},
     )
     with _CAPTURE_LOCK, staged(model):
-        unrolled: frozenset[lazy_lists.Place] = frozenset()
+        unrolled: frozenset[lazy_lists.Way] = frozenset()
         while True:
             with lazy_lists.scope(unrolled, loops) as lists:
                 try:
                     return attempt(lists)
-                except Exception:
+                except Exception as error:
                     if lists.stood_for <= unrolled:
                         raise
-                    unrolled |= lists.stood_for
+                    unrolled |= lists.culprits(error)
 
 
 def _attempt(

@@ -7,25 +7,27 @@ stay unread until Python really needs their elements; only then is their length 
 
 A comprehension over the pieces is given one `Piece`, which stands for all of them. It knows no
 operation but attention, `reshape` and `torch.cat`. Whatever else happens to it ends this attempt,
-and `capture` traces once more with the loop at that line unrolled.
+and `capture` traces once more, with that loop as a loop node (`portwright.loops`); where that fails
+too, with the loop unrolled. `portwright.lazy_functions` has the functions that take lazy lists.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
 
-from portwright import _core
 from portwright.indexing import SymbolicIndexing
-from portwright.loops import Items, NeedsUnrolling, Rounds, is_for_statement
+from portwright.loops import NeedsUnrolling, Rounds, starts_loop
 
 Place = tuple[str, int]
+# How a loop is captured: "piece" (one Piece stands for all) or "loop" (a loop node).
+Way = tuple[Place, str]
 
 
 @dataclass
@@ -33,39 +35,49 @@ class Scope:
     """What one attempt to trace a model did with its lazy lists.
 
     Attributes:
-        unrolled: lines of loops that run over real pieces, their number being fixed.
+        unrolled: ways that were tried in vain.
         loops: whether a loop with a symbolic number of rounds may become a loop node.
-        stood_for: lines of loops in which one Piece stood for all.
+        stood_for: ways that are tried in this attempt.
     """
 
-    unrolled: frozenset[Place]
+    unrolled: frozenset[Way]
     loops: bool = True
-    stood_for: set[Place] = field(default_factory=set)
-    rounds: list[Rounds] = field(default_factory=list)
+    stood_for: set[Way] = field(default_factory=set)
+    rounds: list[tuple[Rounds, Way]] = field(default_factory=list)
     indexing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
-    def open(self, rounds: Rounds) -> None:
+    def open(self, rounds: Rounds, way: Way) -> None:
         """Notes a loop; until all have ended, indexing takes symbols."""
-        if all(other.finished for other in self.rounds):
+        if not self._unfinished():
             self.indexing.enter_context(SymbolicIndexing())
-        self.rounds.append(rounds)
+        self.rounds.append((rounds, way))
         rounds.when_finished = self._close
 
+    def _unfinished(self) -> list[Way]:
+        return [way for rounds, way in self.rounds if not rounds.finished]
+
     def _close(self) -> None:
-        if all(rounds.finished for rounds in self.rounds):
+        if not self._unfinished():
             self.indexing.close()
 
     def check_finished(self) -> None:
         """Raises NeedsUnrolling when a loop was left before its end."""
-        if not all(rounds.finished for rounds in self.rounds):
+        if self._unfinished():
             raise NeedsUnrolling
+
+    def culprits(self, error: Exception) -> frozenset[Way]:
+        """What not to try again: what the error names, the innermost open loop, or all."""
+        if isinstance(error, NeedsUnrolling) and error.way is not None:
+            return frozenset([error.way])
+        unfinished = self._unfinished()
+        return frozenset(unfinished[-1:] or self.stood_for)
 
 
 _scope: Scope | None = None
 
 
 @contextlib.contextmanager
-def scope(unrolled: frozenset[Place], loops: bool = True) -> Iterator[Scope]:
+def scope(unrolled: frozenset[Way], loops: bool = True) -> Iterator[Scope]:
     """The scope of one attempt; captures take turns, so there is one at a time."""
     global _scope
     before, _scope = _scope, Scope(unrolled, loops)
@@ -76,94 +88,222 @@ def scope(unrolled: frozenset[Place], loops: bool = True) -> Iterator[Scope]:
         _scope = before
 
 
-def stands_for_all(place: Place) -> bool:
-    """Whether the loop at `place` is captured as one; notes that it is tried."""
-    if _scope is None or place in _scope.unrolled:
+def _tries(way: Way) -> bool:
+    """Whether a loop is captured this way; notes that it is tried."""
+    if _scope is None or way in _scope.unrolled:
         return False
-    _scope.stood_for.add(place)
+    _scope.stood_for.add(way)
     return True
 
 
-def _scope_of_attempt() -> Scope:
-    assert _scope is not None
-    return _scope
+class LazyList(Sequence[Any]):
+    """A list whose length is a symbol. Reading all of it fixes its length.
 
+    Subclasses say how long it is, how to read all of it, and what a loop over it gives.
+    """
 
-class Numbers(Sequence[Any]):
-    """The elements of an integer tensor of shape (n,), n a symbol, as `tolist` gives them."""
+    _items: Sequence[Any] | None = None
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
-        self._items: list[Any] | None = None
+    @property
+    def size(self) -> Any:
+        """The number of elements, an int or a SymInt."""
+        raise NotImplementedError
 
-    def real(self) -> list[Any]:
+    def read_all(self) -> Sequence[Any]:
+        """The elements, their number being fixed."""
+        raise NotImplementedError
+
+    def reader(self) -> Callable[[Any], Any]:
+        """Gives the element at an index, a SymInt; what elements share is computed here."""
+        raise NotImplementedError
+
+    def piece(self, way: Way) -> Any:
+        """The one element that stands for all, or None."""
+        return None
+
+    def real(self) -> Sequence[Any]:
         """The elements, which fixes their number."""
         if self._items is None:
-            self._items = [item.item() for item in self.tensor.unbind(0)]
+            self._items = self.read_all()
         return self._items
 
     def __len__(self) -> int:
         return len(self.real())
 
     def __getitem__(self, index: Any) -> Any:
-        return self.real()[index]
+        if isinstance(index, slice) and self._is_whole(index):
+            return self
+        if self._items is not None or not isinstance(index, (int, torch.SymInt)):
+            return self.real()[index]
+        place = index if index >= 0 else self.size + index
+        if not (place >= 0 and place < self.size):
+            raise IndexError("list index out of range")
+        return self.reader()(place)
+
+    def _is_whole(self, index: slice) -> bool:
+        if index.start not in (None, 0) or index.step not in (None, 1):
+            return False
+        return index.stop is None or (
+            isinstance(index.stop, torch.SymInt) and bool(index.stop == self.size)
+        )
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.real())
+        return self.iterate(sys._getframe(1))
+
+    def iterate(self, frame: FrameType) -> Iterator[Any]:
+        """The elements for the loop that the frame runs."""
+        place = (frame.f_code.co_filename, frame.f_lineno)
+        piece = self.piece((place, "piece"))
+        if piece is not None and _tries((place, "piece")):
+            return iter((piece,))
+        if not isinstance(self.size, torch.SymInt) or not starts_loop(frame):
+            return iter(self.real())
+        if _scope is None or not _scope.loops or not _tries((place, "loop")):
+            return iter(self.real())
+        rounds = Rounds(self.size, self.reader(), frame, _collected, Repeated)
+        _scope.open(rounds, (place, "loop"))
+        return rounds
 
 
-class Pieces(Sequence[Any]):
+class Numbers(LazyList):
+    """The elements of an integer tensor of shape (n,), n a symbol, as `tolist` gives them."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    @property
+    def size(self) -> Any:
+        return self.tensor.shape[0]
+
+    def read_all(self) -> Sequence[Any]:
+        return [item.item() for item in self.tensor.unbind(0)]
+
+    def reader(self) -> Callable[[Any], Any]:
+        return lambda index: self.tensor.select(0, index).item()
+
+
+class Lists(LazyList):
+    """An integer tensor of more dims, the first a symbol, as `tolist` gives it."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    @property
+    def size(self) -> Any:
+        return self.tensor.shape[0]
+
+    def read_all(self) -> Sequence[Any]:
+        return [item.tolist() for item in self.tensor.unbind(0)]
+
+    def reader(self) -> Callable[[Any], Any]:
+        return lambda index: self.tensor.select(0, index).tolist()
+
+
+class Rows(LazyList):
+    """`list(tensor)` for a symbolic number of rows."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    @property
+    def size(self) -> Any:
+        return self.tensor.shape[0]
+
+    def read_all(self) -> Sequence[Any]:
+        return self.tensor.unbind(0)
+
+    def reader(self) -> Callable[[Any], Any]:
+        return lambda index: self.tensor.select(0, index)
+
+
+class Repeated(LazyList):
+    """One constant, so many times."""
+
+    def __init__(self, value: Any, times: Any) -> None:
+        self.value = value
+        self.times = times
+
+    @property
+    def size(self) -> Any:
+        return self.times
+
+    def read_all(self) -> Sequence[Any]:
+        return [self.value] * int(self.times)
+
+    def reader(self) -> Callable[[Any], Any]:
+        return lambda index: self.value
+
+
+class Pieces(LazyList):
     """`torch.split(tensor, lengths, dim)` for a symbolic number of lengths."""
 
     def __init__(self, tensor: torch.Tensor, lengths: Numbers, dim: int) -> None:
         self.tensor = tensor
         self.lengths = lengths
         self.dim = dim % tensor.dim()
-        self._items: tuple[torch.Tensor, ...] | None = None
 
-    def real(self) -> tuple[torch.Tensor, ...]:
-        """The pieces, which fixes their number."""
-        if self._items is None:
-            self._items = _split(self.tensor, self.lengths.real(), self.dim)
-        return self._items
+    @property
+    def size(self) -> Any:
+        return self.lengths.size
 
-    def __len__(self) -> int:
-        return len(self.real())
+    def read_all(self) -> Sequence[Any]:
+        items: Sequence[Any] = split_real(self.tensor, self.lengths.real(), self.dim)
+        return items
 
-    def __getitem__(self, index: Any) -> Any:
-        return self.real()[index]
+    def reader(self) -> Callable[[Any], Any]:
+        lengths = self.lengths.tensor
+        ends = lengths.cumsum(0)
 
-    def __iter__(self) -> Iterator[Any]:
-        frame = sys._getframe(1)
-        if not stands_for_all((frame.f_code.co_filename, frame.f_lineno)):
-            return iter(self.real())
-        return iter((Piece(self.tensor, self.lengths, self.dim),))
+        def piece(index: Any) -> Any:
+            length: Any = lengths.select(0, index).item()
+            end: Any = ends.select(0, index).item()
+            return self.tensor.narrow(self.dim, end - length, length)
 
+        return piece
 
-class Rows(Sequence[Any]):
-    """`list(tensor)` for a symbolic number of rows."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
-        self._items: tuple[torch.Tensor, ...] | None = None
-
-    def real(self) -> tuple[torch.Tensor, ...]:
-        """The rows, which fixes their number."""
-        if self._items is None:
-            self._items = self.tensor.unbind(0)
-        return self._items
-
-    def __len__(self) -> int:
-        return len(self.real())
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.real()[index]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.real())
+    def piece(self, way: Way) -> Any:
+        return Piece(self.tensor, self.lengths, self.dim, way)
 
 
-class Range(Sequence[Any]):
+class Zipped(LazyList):
+    """`zip` of lazy lists, or `enumerate` of one: tuples."""
+
+    def __init__(self, lists: Sequence[LazyList]) -> None:
+        self.lists = lists
+
+    @property
+    def size(self) -> Any:
+        sizes = [items.size for items in self.lists]
+        if not all(size == sizes[0] for size in sizes[1:]):
+            raise NeedsUnrolling
+        return sizes[0]
+
+    def read_all(self) -> Sequence[Any]:
+        return list(zip(*(items.real() for items in self.lists), strict=False))
+
+    def reader(self) -> Callable[[Any], Any]:
+        readers = [items.reader() for items in self.lists]
+        return lambda index: tuple(read(index) for read in readers)
+
+    def piece(self, way: Way) -> Any:
+        found = [items.piece(way) for items in self.lists]
+        return None if any(piece is None for piece in found) else tuple(found)
+
+
+def _collected(numbers: bool, results: list[Any]) -> LazyList:
+    """The list that the rounds of a loop appended to: per append of a round, see Rounds."""
+    if len(results) > 1:
+        tensors = [tensor for tensor, lengths, _ in results if lengths is None]
+        if len(tensors) < len(results) or numbers:
+            raise NeedsUnrolling
+        return Rows(torch.stack(tensors, 1).flatten(0, 1))
+    tensor, lengths, dim = results[0]
+    if lengths is not None:
+        return Pieces(tensor, Numbers(lengths), dim)
+    return Numbers(tensor) if numbers else Rows(tensor)
+
+
+class Range(LazyList):
     """`range(start, stop, step)` with symbols among its bounds."""
 
     def __init__(self, start: Any, stop: Any, step: int, head: tuple[Any, ...] = ()) -> None:
@@ -184,23 +324,14 @@ class Range(Sequence[Any]):
         """The number of elements."""
         return self.steps + len(self.head)
 
-    def real(self) -> list[int]:
-        """The elements, which fixes their number, not the bounds."""
+    def read_all(self) -> Sequence[Any]:
+        # This fixes the length, not the bounds.
         return [*self.head, *(self.start + i * self.step for i in range(int(self.steps)))]
 
-    def __len__(self) -> int:
-        return len(self.real())
-
-    def __iter__(self) -> Iterator[Any]:
-        frame = sys._getframe(1)
-        place = (frame.f_code.co_filename, frame.f_lineno)
-        captured = not self.head and isinstance(self.steps, torch.SymInt)
-        captured = captured and _scope is not None and _scope.loops
-        if not captured or not is_for_statement(frame) or not stands_for_all(place):
-            return iter(self.real())
-        rounds = Rounds(self.start, self.step, self.steps, frame)
-        _scope_of_attempt().open(rounds)
-        return rounds
+    def reader(self) -> Callable[[Any], Any]:
+        if self.head:
+            raise NeedsUnrolling
+        return lambda index: self.start + index * self.step
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
@@ -240,39 +371,43 @@ class Range(Sequence[Any]):
 class Piece:
     """Stands for every piece of a Pieces: the whole tensor, and where it is cut."""
 
-    def __init__(self, tensor: torch.Tensor, lengths: Numbers, dim: int) -> None:
+    def __init__(self, tensor: torch.Tensor, lengths: Numbers, dim: int, way: Way) -> None:
         self._tensor = tensor
         self._lengths = lengths
         self._dim = dim
+        self._way = way
 
     @property
     def shape(self) -> _PieceShape:
         """The size of each dim but the one that is cut."""
-        return _PieceShape(self._tensor.shape, self._dim)
+        return _PieceShape(self._tensor.shape, self._dim, self._way)
 
     def reshape(self, *sizes: Any) -> Piece:
         """`piece.reshape(-1, last)`, which keeps what is cut in the first dim, in order."""
         if self._dim != 0 or len(sizes) != 2 or sizes[0] != -1 or self._tensor.dim() < 2:
-            raise NeedsUnrolling
+            raise NeedsUnrolling(self._way)
         inner = self._tensor[0].numel() // sizes[1]
-        return Piece(self._tensor.reshape(sizes), Numbers(self._lengths.tensor * inner), 0)
+        return Piece(
+            self._tensor.reshape(sizes), Numbers(self._lengths.tensor * inner), 0, self._way
+        )
 
     @classmethod
     def __torch_function__(cls, *args: Any, **kwargs: Any) -> Any:
         raise NeedsUnrolling
 
     def __getattr__(self, name: str) -> Any:
-        raise NeedsUnrolling(name)
+        raise NeedsUnrolling(self._way)
 
 
 class _PieceShape:
-    def __init__(self, sizes: Sequence[Any], cut: int) -> None:
+    def __init__(self, sizes: Sequence[Any], cut: int, way: Way) -> None:
         self._sizes = sizes
         self._cut = cut
+        self._way = way
 
     def __getitem__(self, index: Any) -> Any:
         if not isinstance(index, int) or index % len(self._sizes) == self._cut:
-            raise NeedsUnrolling
+            raise NeedsUnrolling(self._way)
         return self._sizes[index]
 
 
@@ -293,12 +428,12 @@ def attention_over_pieces(attention: Any) -> Any:
             item._dim == 2 and item._lengths.tensor is lengths for item in pieces
         )
         if not alike or mask is not None or len(args) > 1 or kwargs.get("is_causal") is not False:
-            raise NeedsUnrolling
+            raise NeedsUnrolling(pieces[0]._way)
         whole = [item._tensor for item in pieces]
         boolean = "sdpa" in getattr(attention, "__name__", "")
         mask = _block_diagonal(lengths, whole[0], boolean)
         result = attention(module, *whole, attention_mask=mask, **kwargs)
-        return (Piece(result[0], pieces[0]._lengths, 1), *result[1:])
+        return (Piece(result[0], pieces[0]._lengths, 1, pieces[0]._way), *result[1:])
 
     return attend
 
@@ -314,248 +449,4 @@ def _block_diagonal(lengths: torch.Tensor, query: torch.Tensor, boolean: bool) -
     return torch.where(same, torch.zeros_like(lowest), lowest)
 
 
-def read(obj: Any) -> Any:
-    """A lazy list as a real one, for what leaves the model; anything else as it is."""
-    if isinstance(obj, (Piece, Items)):
-        raise NeedsUnrolling
-    return obj.real() if isinstance(obj, (Numbers, Pieces, Rows, Range)) else obj
-
-
-_split: Any = torch.Tensor.split
-_cat = torch.cat
-_stack = torch.stack
-_tensor = torch.tensor
-_as_tensor = torch.as_tensor
-
-
-def tolist(tensor: torch.Tensor) -> Any:
-    """`Tensor.tolist` of a traced tensor."""
-    if tensor.dim() == 0:
-        return tensor.item()
-    if tensor.dim() == 1 and isinstance(tensor.shape[0], torch.SymInt):
-        return Numbers(tensor)
-    return [item.tolist() for item in tensor.unbind(0)]
-
-
-def split(tensor: torch.Tensor, split_size: Any, dim: int = 0) -> Any:
-    """`Tensor.split`, which keeps a symbolic number of pieces unread."""
-    if isinstance(split_size, Numbers):
-        if _core.is_traced(tensor):
-            return Pieces(tensor, split_size, dim)
-        split_size = split_size.real()
-    return _split(tensor, split_size, dim)
-
-
-def cat(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
-    """`torch.cat`, which joins unread pieces to what they were cut from."""
-    dim = kwargs.pop("axis", dim)
-    if isinstance(tensors, Pieces):
-        if dim % tensors.tensor.dim() == tensors.dim:
-            return tensors.tensor
-        tensors = tensors.real()
-    elif isinstance(tensors, Rows):
-        if dim % (tensors.tensor.dim() - 1) == 0:
-            return tensors.tensor.flatten(0, 1)
-        tensors = tensors.real()
-    elif _is_collected(tensors):
-        dim = dim % (tensors[0].stacked.dim() - 1)
-        return tensors[0].stacked.movedim(0, dim).flatten(dim, dim + 1)  # type: ignore[no-any-return]
-    elif isinstance(tensors, (list, tuple)) and any(isinstance(item, Piece) for item in tensors):
-        only = tensors[0]
-        if len(tensors) > 1 or dim % only._tensor.dim() != only._dim:
-            raise NeedsUnrolling
-        return only._tensor  # type: ignore[no-any-return]
-    return _cat(tensors, dim, **kwargs)
-
-
-def _is_collected(tensors: Any) -> bool:
-    return (
-        isinstance(tensors, (list, tuple)) and len(tensors) == 1 and isinstance(tensors[0], Items)
-    )
-
-
-def stack(tensors: Any, dim: int = 0, **kwargs: Any) -> torch.Tensor:
-    """`torch.stack`, which puts unread rows back together."""
-    if isinstance(tensors, Rows):
-        if dim == 0:
-            return tensors.tensor
-        tensors = tensors.real()
-    elif _is_collected(tensors):
-        return tensors[0].stacked.movedim(0, dim)  # type: ignore[no-any-return]
-    return _stack(tensors, dim, **kwargs)
-
-
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, **kwargs: Any) -> torch.Tensor:
-    """`torch.tensor` and `torch.as_tensor`, whose numbers may be symbols or traced tensors."""
-    dtype = getattr(dtype, "_builtin", dtype)
-    if isinstance(data, Range) and not data.head:
-        return torch.arange(data.start, data.stop, data.step, dtype=dtype, device=device)
-    if not _has_symbols(data):
-        return _tensor(data, dtype=dtype, device=device, **kwargs)
-    result = _assembled(data, device)
-    return result if dtype is None else result.to(dtype)
-
-
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> torch.Tensor:
-    """`torch.as_tensor`, whose numbers may be symbols or traced tensors."""
-    if isinstance(data, Range) or _has_symbols(data):
-        return tensor(data, dtype=dtype, device=device)
-    return _as_tensor(data, dtype=getattr(dtype, "_builtin", dtype), device=device)
-
-
-def _has_symbols(data: Any) -> bool:
-    if isinstance(data, (list, tuple)):
-        return any(_has_symbols(item) for item in data)
-    if isinstance(data, (torch.SymInt, torch.SymFloat, torch.SymBool)):
-        return True
-    return isinstance(data, torch.Tensor) and data.dim() == 0 and _core.is_traced(data)
-
-
-def _assembled(data: Any, device: Any) -> torch.Tensor:
-    if isinstance(data, (list, tuple)):
-        parts = [_assembled(item, device) for item in data]
-        dtype = parts[0].dtype
-        for part in parts[1:]:
-            dtype = torch.promote_types(dtype, part.dtype)
-        return _stack([part.to(dtype) for part in parts])
-    if isinstance(data, torch.Tensor):
-        return data if device is None else data.to(device)
-    kinds = {torch.SymInt: torch.int64, torch.SymFloat: torch.get_default_dtype()}
-    kind = kinds.get(type(data), torch.bool if isinstance(data, torch.SymBool) else None)
-    return torch.full((), data, dtype=kind or _tensor(data).dtype, device=device)
-
-
-def length(obj: Any) -> Any:
-    """`len`, which may be a symbol."""
-    if isinstance(obj, torch.Tensor) and obj.dim() and _core.is_traced(obj):
-        return obj.shape[0]
-    if isinstance(obj, Numbers):
-        return obj.tensor.shape[0]
-    if isinstance(obj, Pieces):
-        return obj.lengths.tensor.shape[0]
-    if isinstance(obj, Rows):
-        return obj.tensor.shape[0]
-    if isinstance(obj, Range):
-        return obj.size
-    if isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], (Piece, Items)):
-        raise NeedsUnrolling
-    return len(obj)
-
-
-def _reduction(builtin: Any, name: str, pair: Any = None) -> Any:
-    """`sum`, `min` or `max`; `pair` says how two symbols are reduced without comparing them."""
-
-    def reduce(*args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and not kwargs and isinstance(args[0], Numbers):
-            return getattr(args[0].tensor, name)().item()
-        values = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args
-        if pair is not None and not kwargs and _are_numbers(values):
-            return functools.reduce(pair, values)
-        return builtin(*args, **kwargs)
-
-    return reduce
-
-
-def _are_numbers(values: Any) -> bool:
-    """Whether there are at least two numbers, symbols among them."""
-    symbols = (torch.SymInt, torch.SymFloat)
-    return (
-        len(values) > 1
-        and any(isinstance(value, symbols) for value in values)
-        and all(isinstance(value, (int, float, *symbols)) for value in values)
-    )
-
-
-def progression(*bounds: Any) -> Any:
-    """`range`, whose bounds may be symbols."""
-    if not any(isinstance(bound, torch.SymInt) for bound in bounds):
-        return range(*bounds)
-    start, stop, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
-    return Range(start, stop, int(step))
-
-
-class _Seen(type):
-    """The type of a builtin type as model code sees it, which makes other objects of some values.
-
-    `_builtin` is the type that it stands for, `_made(*values)` what a call gives.
-    """
-
-    _builtin: type
-    _made: Any
-
-    def __call__(cls, *values: Any, **options: Any) -> Any:
-        return cls._made(*values, **options)
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, cls._builtin)
-
-    def __subclasscheck__(cls, subclass: type) -> bool:
-        return issubclass(subclass, cls._builtin)
-
-    def __eq__(cls, other: Any) -> bool:
-        return other is cls or other is cls._builtin
-
-    def __hash__(cls) -> int:
-        return hash(cls._builtin)
-
-    def __getattr__(cls, name: str) -> Any:
-        return getattr(cls._builtin, name)
-
-
-class _List(metaclass=_Seen):
-    _builtin = list
-
-    @staticmethod
-    def _made(*items: Any) -> Any:
-        if items and isinstance(items[0], (Numbers, Pieces, Rows, Range)):
-            return items[0]
-        if items and isinstance(items[0], torch.Tensor) and _has_symbolic_rows(items[0]):
-            return Rows(items[0])
-        return list(*items)
-
-
-class _Int(metaclass=_Seen):
-    _builtin = int
-
-    @staticmethod
-    def _made(*values: Any, **options: Any) -> Any:
-        if len(values) == 1 and isinstance(values[0], (torch.SymInt, torch.SymFloat)):
-            return torch.sym_int(values[0])  # type: ignore[no-untyped-call]
-        return int(*values, **options)
-
-
-class _Float(metaclass=_Seen):
-    _builtin = float
-
-    @staticmethod
-    def _made(*values: Any) -> Any:
-        if values and isinstance(values[0], (torch.SymInt, torch.SymFloat)):
-            return torch.sym_float(values[0])  # type: ignore[no-untyped-call]
-        return float(*values)
-
-
-def _has_symbolic_rows(tensor: torch.Tensor) -> bool:
-    return tensor.dim() > 1 and isinstance(tensor.shape[0], torch.SymInt)
-
-
-# Builtins that model code sees in a form that leaves symbolic lists unread.
-BUILTINS = {
-    "float": _Float,
-    "int": _Int,
-    "len": length,
-    "list": _List,
-    "max": _reduction(max, "max", torch.sym_max),
-    "min": _reduction(min, "min", torch.sym_min),
-    "range": progression,
-    "sum": _reduction(sum, "sum"),
-}
-
-# Functions of torch that take such lists.
-TORCH_FUNCTIONS = {
-    "as_tensor": as_tensor,
-    "cat": cat,
-    "concat": cat,
-    "concatenate": cat,
-    "stack": stack,
-    "tensor": tensor,
-}
+split_real: Any = torch.Tensor.split

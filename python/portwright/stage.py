@@ -17,8 +17,10 @@ from typing import Any
 import torch
 import torch.fx.experimental.sym_node  # gives torch.SymInt its operators
 from torch._dynamo import _trace_wrapped_higher_order_op as vmap_indexing
+from torch.nn.utils import rnn
 
-from portwright import _core, lazy_lists, symbolic_functions
+from portwright import _core, lazy_functions, lazy_lists, symbolic_functions
+from portwright.loops import starts_loop
 
 # Functions of vision models that ask torch.jit.is_tracing() for the branch that holds for every
 # image size. Where others ask (whether to make a cache), they get eager's answer.
@@ -99,18 +101,30 @@ def _item(self: torch.Tensor) -> Any:
 
 
 def _tolist(self: torch.Tensor) -> Any:
-    return lazy_lists.tolist(self) if _core.is_traced(self) else _original_tolist(self)
+    return lazy_functions.tolist(self) if _core.is_traced(self) else _original_tolist(self)
 
 
+def _iter(self: torch.Tensor) -> Any:
+    """Tensor.__iter__: of a symbolic number of rows lazily, where Python itself asks for it."""
+    lazy = _core.is_traced(self) and lazy_functions.has_symbolic_rows(self)
+    if not lazy or not starts_loop(sys._getframe(1)):
+        return _original_iter(self)
+    return lazy_lists.Rows(self).iterate(sys._getframe(1))
+
+
+_original_iter: Any = torch.Tensor.__iter__
 _original_item = torch.Tensor.item
+_original_times = torch.SymInt.__rmul__
 _original_hash = torch.SymInt.__hash__
 _original_mod_index = vmap_indexing.mod_index
-_TORCH_FUNCTIONS = lazy_lists.TORCH_FUNCTIONS | symbolic_functions.FUNCTIONS
+_original_pad_sequence = rnn.pad_sequence
+_TORCH_FUNCTIONS = lazy_functions.TORCH_FUNCTIONS | symbolic_functions.FUNCTIONS
 _original_functions = {name: getattr(torch, name) for name in _TORCH_FUNCTIONS}
 _original_tolist = torch.Tensor.tolist
 _TENSOR_METHODS = {
+    "__iter__": _iter,
     "item": _item,
-    "split": lazy_lists.split,
+    "split": lazy_functions.split,
     "tolist": _tolist,
 }
 _original_methods = {
@@ -149,23 +163,27 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
         for name, method in _TENSOR_METHODS.items():
             setattr(torch.Tensor, name, method)
         torch.SymInt.__hash__ = _hash_size  # type: ignore[method-assign]
+        torch.SymInt.__rmul__ = lazy_functions.times  # type: ignore[method-assign]
         vmap_indexing.mod_index = _index
+        rnn.pad_sequence = lazy_functions.pad_sequence
         for name, function in _TORCH_FUNCTIONS.items():
             setattr(torch, name, function)
         for names in modules:
-            names.update(lazy_lists.BUILTINS)
+            names.update(lazy_functions.BUILTINS)
         tracer.start()
         yield
     finally:
         tracer.stop()
         for names in modules:
-            for name in lazy_lists.BUILTINS:
+            for name in lazy_functions.BUILTINS:
                 names.pop(name, None)
         for name, function in _original_functions.items():
             setattr(torch, name, function)
         torch.nn.Module.__call__ = _original_call  # type: ignore[method-assign]
         torch.SymInt.__hash__ = _original_hash  # type: ignore[method-assign]
+        torch.SymInt.__rmul__ = _original_times  # type: ignore[method-assign]
         vmap_indexing.mod_index = _original_mod_index
+        rnn.pad_sequence = _original_pad_sequence
         for name in _TENSOR_METHODS:
             if name in _original_methods:
                 setattr(torch.Tensor, name, _original_methods[name])
@@ -189,7 +207,7 @@ def _modeling_modules(model: torch.nn.Module) -> list[dict[str, Any]]:
         for name in sorted(names)
         if name in sys.modules
         and not name.startswith(("torch.", "portwright.", "builtins"))
-        and not any(builtin in vars(sys.modules[name]) for builtin in lazy_lists.BUILTINS)
+        and not any(builtin in vars(sys.modules[name]) for builtin in lazy_functions.BUILTINS)
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import torch
 
-from portwright import lazy_lists
+from portwright import lazy_functions
 from portwright.errors import InvalidArgumentError
 
 Leaf = tuple[str, torch.Tensor]
@@ -119,7 +119,7 @@ def _take_apart(obj: Any, path: str, leaves: list[Leaf], seen: dict[int, Any]) -
     if isinstance(obj, torch.Tensor):
         leaves.append((path, obj))
         return _Node("leaf")
-    obj = lazy_lists.read(obj)
+    obj = lazy_functions.read(obj)
     items = _items(obj)
     if items is None:
         return _Node("constant", obj)

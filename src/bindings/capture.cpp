@@ -174,7 +174,12 @@ void bind_tracer(py::module_& m) {
   });
   m.def("end_loop",
         [](const std::vector<at::Tensor>& carried, const std::vector<at::Tensor>& items) {
-          return active_tracer().end_loop(carried, items);
+          auto [last, collected] = active_tracer().end_loop(carried, items);
+          std::vector<std::tuple<at::Tensor, std::optional<at::Tensor>, int64_t>> found;
+          for (Tracer::Collected& item : collected) {
+            found.emplace_back(item.tensor, item.lengths, item.dim);
+          }
+          return std::make_pair(last, found);
         });
   m.def("user_violations", &user_violations);
   m.def("narrowings", &narrowings);

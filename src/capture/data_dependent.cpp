@@ -60,6 +60,10 @@ std::optional<Expr> Tracer::item_of_sizes(ValueId id) {
     return std::nullopt;
   }
   if (const at::Tensor* tensor = constant(id)) return tensor->item().to<int64_t>();
+  // A number that has been read is a symbol from then on, and so is what is computed from it.
+  if (auto read = item_symbols_.find(id); read != item_symbols_.end()) {
+    return symbols().resolve(read->second);
+  }
   find_producers();
   const auto producer = producers_.find(id);
   if (producer == producers_.end()) return std::nullopt;
@@ -78,6 +82,7 @@ std::optional<Expr> Tracer::item_of_sizes(ValueId id) {
   if (sums && scale != nullptr) {
     return node.op == "aten.add.Tensor" ? *a + *b * *scale : *a - *b * *scale;
   }
+  if (node.op == "aten.rsub.Scalar" && scale != nullptr) return *b - *a * *scale;
   if (node.op == "aten.mul.Tensor") return *a * *b;
   if (node.op == "aten.remainder.Scalar" || node.op == "aten.remainder.Tensor") return mod(*a, *b);
   const bool floors = node.op == "aten.floor_divide.default" || (text && *text == "floor");

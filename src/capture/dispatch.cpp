@@ -151,6 +151,7 @@ bool Tracer::can_fold(const OpInfo& op, const torch::jit::Stack& stack) const {
 void Tracer::call(const c10::OperatorHandle& handle, c10::DispatchKeySet keys,
                   torch::jit::Stack* stack) {
   const OpInfo& op = catalog_.find(handle);
+  if (!loops_.empty()) note_call_in_loops(op, *stack);
   Operands operands = inspect(op, *stack);
   if (operands.batched) {
     handle.redispatchBoxed(keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, kTracerKey),

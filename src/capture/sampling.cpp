@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "capture/graph_runner.h"
 #include "capture/tracer.h"
 #include "ir/data_symbols.h"
+#include "ir/loop_node.h"
 
 namespace portwright {
 namespace {
@@ -41,6 +43,25 @@ torch::jit::Stack Tracer::run_with(const OpInfo& op, const std::vector<Argument>
   return stack;
 }
 
+// All rounds of a loop; `values` has what it reads.
+std::unordered_map<ValueId, at::Tensor> Tracer::sample_loop(
+    const Node& node, const std::unordered_map<ValueId, at::Tensor>& values) {
+  const at::NoGradGuard no_grad;
+  c10::impl::ExcludeDispatchKeyGuard exclude(kTracerKey);
+  Graph graph;
+  graph.values = program_->graph.values;
+  graph.nodes = {node};
+  std::vector<at::Tensor> tensors(graph.values.size());
+  for (const auto& [id, tensor] : values) tensors[id] = tensor;
+  for_each_output(node, [&](ValueId id) { graph.outputs.push_back(id); });
+  const std::span<const int64_t> hints = symbols().hints();
+  SymbolValues known(symbols(), {hints.begin(), hints.end()}, true);
+  GraphRunner(*program_, graph, catalog_).run(known, tensors);
+  std::unordered_map<ValueId, at::Tensor> results;
+  for (ValueId id : graph.outputs) results.emplace(id, tensors[id]);
+  return results;
+}
+
 void Tracer::find_producers() {
   const Graph& graph = program_->graph;
   for (; producers_known_ < graph.nodes.size(); ++producers_known_) {
@@ -63,6 +84,8 @@ std::unordered_map<ValueId, at::Tensor> Tracer::sample_all(const std::vector<Val
       values.emplace(id, known->second);
     } else if (const at::Tensor* tensor = constant(id)) {
       values.emplace(id, *tensor);
+    } else if (auto first = initial_of_.find(id); first != initial_of_.end()) {
+      values.emplace(id, sample(first->second));
     } else {
       const size_t node = producers_.at(id);
       if (needed[node]) continue;
@@ -75,12 +98,16 @@ std::unordered_map<ValueId, at::Tensor> Tracer::sample_all(const std::vector<Val
   for (size_t i = 0; i < needed.size(); ++i) {
     if (!needed[i] || binds_symbol(graph.nodes[i])) continue;
     const Node& node = graph.nodes[i];
-    const torch::jit::Stack results =
-        run_with(catalog_.find(runnable_name(node.op)), node.arguments, values);
     auto keep = [&](ValueId id, const at::Tensor& tensor) {
       values[id] = tensor;
       if (tensor.numel() <= kKeptElements) samples_[id] = tensor;
     };
+    if (is_loop(node)) {
+      for (const auto& [id, tensor] : sample_loop(node, values)) keep(id, tensor);
+      continue;
+    }
+    const torch::jit::Stack results =
+        run_with(catalog_.find(runnable_name(node.op)), node.arguments, values);
     for (size_t j = 0; j < node.outputs.size(); ++j) {
       if (const auto* id = std::get_if<ValueId>(&node.outputs[j])) {
         keep(*id, results.at(j).toTensor());

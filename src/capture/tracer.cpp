@@ -178,6 +178,7 @@ std::shared_ptr<Program> Tracer::finish(
   for (ValueId id : program_->graph.outputs) require_live({ValueRef{id}});
   add_inputs();
   apply_equalities();
+  require_own_symbols();
   return program_;
 }
 

@@ -116,10 +116,16 @@ class Tracer {
   // A loop with a symbolic number of rounds (loops.cpp). begin_loop gives the counter; after one
   // round, restart_loop gives stand-ins for the tensors that the rounds carry on (and takes what is
   // written in place itself); after another, end_loop gives what they are after the last round, and
-  // the tensors that each round adds to a list, stacked. Error(kUnsupported) when rounds differ.
+  // the tensors that each round adds to a list: stacked, or joined along the dim in which rounds
+  // differ. Error(kUnsupported) when rounds differ in any other way.
   c10::SymNode begin_loop(const Expr& trips);
   std::vector<at::Tensor> restart_loop(const std::vector<at::Tensor>& carried);
-  std::pair<std::vector<at::Tensor>, std::vector<at::Tensor>> end_loop(
+  struct Collected {
+    at::Tensor tensor;
+    std::optional<at::Tensor> lengths;  // of each round's item, when they are joined along `dim`
+    int64_t dim = 0;
+  };
+  std::pair<std::vector<at::Tensor>, std::vector<Collected>> end_loop(
       const std::vector<at::Tensor>& carried, const std::vector<at::Tensor>& items);
 
   // For the sample inputs (sampling.cpp): a value, and an operator's results.
@@ -167,6 +173,8 @@ class Tracer {
   bool read_truth(ValueId id);
   bool read_equal(ValueId a, ValueId b);
   std::unordered_map<ValueId, at::Tensor> sample_all(const std::vector<ValueId>& wanted);
+  std::unordered_map<ValueId, at::Tensor> sample_loop(
+      const Node& node, const std::unordered_map<ValueId, at::Tensor>& values);
   torch::jit::Stack run_with(const OpInfo& op, const std::vector<Argument>& arguments,
                              const std::unordered_map<ValueId, at::Tensor>& values);
   ValueId functional_result(const OpInfo& op, const std::string& functional,
@@ -220,17 +228,31 @@ class Tracer {
     size_t first_node = 0;
     ValueId first_value = 0;
     size_t guards = 0;
-    ValueList initial;                 // what the rounds carry on, before the first
-    ValueList carried;                 // its stand-ins in the body
-    std::vector<WrittenBase> bases;    // the last of them: written in place
-    std::vector<WrittenBase> written;  // in the round that is being traced
+    SymbolId first_symbol = 0;                 // of the first round of tracing
+    SymbolId second_symbol = 0;                // of the second
+    std::vector<size_t> first_calls, calls;    // what each round of tracing called
+    std::unordered_set<const void*> storages;  // fresh_storages_ from before the loop
+    ValueList initial;                         // what the rounds carry on, before the first
+    ValueList carried;                         // its stand-ins in the body
+    std::vector<WrittenBase> bases;            // the last of them: written in place
+    std::vector<WrittenBase> written;          // in the round that is being traced
   };
   void note_write_in_loops(const std::shared_ptr<AliasBase>& base);
+  void note_call_in_loops(const OpInfo& op, const torch::jit::Stack& stack);
   void forget_nodes_since(size_t first_node);
   void check_body(const OpenLoop& loop);
+  void restate_guards(const OpenLoop& loop);
+  bool depends_on_round(const Expr& expr, const OpenLoop& loop) const;
+  std::optional<size_t> ragged_dim(const TensorType& type, const OpenLoop& loop) const;
+  std::pair<ValueList, ValueList> split_items(const OpenLoop& loop, const ValueList& items,
+                                              IntList& dims);
+  std::vector<int64_t> check_rounds(const Node& node, size_t lengths);
+  void require_own_symbols() const;
   void require_live(const std::vector<Argument>& arguments) const;
   std::vector<OpenLoop> loops_;
-  std::unordered_set<ValueId> ended_;  // values of rounds that are over
+  std::unordered_set<ValueId> ended_;                   // values of rounds that are over
+  std::unordered_map<SymbolId, size_t> ended_symbols_;  // with the number of guards at their end
+  std::unordered_map<ValueId, ValueId> initial_of_;     // stand-in -> its value in the first round
 
   struct PendingSize {
     Expr symbol;

@@ -1,15 +1,11 @@
 #include "interpreter/interpreter.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/stack.h>
-
-#include <algorithm>
 
 #include "capture/torch_weight.h"
-#include "capture/tracer.h"
+#include "capture/traced_tensor.h"
 #include "ir/data_symbols.h"
-#include "ir/loop_node.h"
+#include "ir/symbol_values.h"
 
 namespace portwright {
 namespace {
@@ -25,17 +21,6 @@ std::string size_text(const Expr& size, std::span<const int64_t> values) {
   return size.is_constant() ? value : to_string(size) + " = " + value;
 }
 
-std::string values_of(const Predicate& predicate, const SymbolTable& symbols,
-                      std::span<const int64_t> values) {
-  std::string text;
-  predicate.for_each_symbol([&](SymbolId id) {
-    const SymbolInfo& info = symbols.info(id);
-    text += (text.empty() ? "" : ", ") + info.name + " = " + std::to_string(values[id]);
-    if (!info.origin.empty()) text += " (" + info.origin + ")";
-  });
-  return text;
-}
-
 }  // namespace
 
 Interpreter::Interpreter(const Program& program)
@@ -46,33 +31,7 @@ Interpreter::Interpreter(const Program& program)
     if (spec.weight) weights_.emplace_back(graph.inputs[i], weight_tensor(*spec.weight));
   }
   OpCatalog catalog;
-  block_ = prepared(graph, catalog);
-}
-
-Interpreter::Block Interpreter::prepared(const Graph& graph, OpCatalog& catalog) {
-  Block block{&graph, {}};
-  std::vector<bool> used_later(graph.values.size(), false);
-  for (ValueId id : graph.outputs) used_later[id] = true;
-  for (size_t i = graph.nodes.size(); i-- > 0;) {
-    const Node& node = graph.nodes[i];
-    Step step{std::nullopt, {}, &node, {}, nullptr};
-    if (is_loop(node)) {
-      step.body = std::make_shared<const Block>(prepared(node.graphs.at(0), catalog));
-    } else if (!binds_symbol(node)) {
-      const OpInfo& info = catalog.find(runnable_name(node.op));
-      step.op = info.handle;
-      step.operands = info.operands;
-    }
-    auto note = [&](ValueId id) {
-      if (!used_later[id]) step.last_uses.push_back(id);
-      used_later[id] = true;
-    };
-    for (const Argument& argument : node.arguments) for_each_value(argument, note);
-    for_each_output(node, note);
-    block.steps.push_back(std::move(step));
-  }
-  std::reverse(block.steps.begin(), block.steps.end());
-  return block;
+  runner_ = std::make_unique<const GraphRunner>(*program_, graph, catalog);
 }
 
 std::vector<int64_t> Interpreter::bind_symbols(const std::vector<at::Tensor>& inputs) const {
@@ -128,114 +87,7 @@ void Interpreter::check_guards(std::span<const int64_t> values) const {
                                                to_string(info.range));
   }
   for (const Guard& guard : symbols.guards()) {
-    if (!about_data(guard.predicate, symbols)) check_guard(guard, values);
-  }
-}
-
-void Interpreter::check_guard(const Guard& guard, std::span<const int64_t> values) const {
-  const SymbolTable& symbols = *program_->symbols;
-  // An unbacked symbol has its own value from the data, whatever it was found to equal.
-  const Predicate predicate = guard.predicate.substitute([&](SymbolId id) {
-    return symbols.info(id).unbacked ? std::nullopt : symbols.replacement(id);
-  });
-  if (predicate.evaluate(values)) return;
-  throw Error(ErrorCode::kGuardViolated,
-              "the program was captured for inputs with " + to_string(guard.predicate) + ", but " +
-                  values_of(predicate, symbols, values),
-              guard.source, guard.module_path);
-}
-
-void Interpreter::check_data_guards(std::span<const int64_t> values,
-                                    const std::vector<bool>& bound) const {
-  const SymbolTable& symbols = *program_->symbols;
-  for (const Guard& guard : symbols.guards()) {
-    bool known = about_data(guard.predicate, symbols);
-    guard.predicate.for_each_symbol([&](SymbolId id) { known = known && bound[id]; });
-    if (known) check_guard(guard, values);
-  }
-}
-
-// Reads what a binding node defines.
-int64_t Interpreter::read_symbol(const Node& node, const std::vector<at::Tensor>& values) const {
-  const at::Tensor& tensor = values[std::get<ValueRef>(node.arguments[0]).id];
-  if (node.op == kBindSize) return tensor.size(std::get<Expr>(node.arguments[1]).constant());
-  return tensor.item().to<int64_t>();
-}
-
-void Interpreter::run_step(const Step& step, std::span<const int64_t> symbols,
-                           std::vector<at::Tensor>& values) const {
-  torch::jit::Stack stack;
-  stack.reserve(step.operands.size());
-  const std::function<at::Tensor(ValueId)> tensor = [&](ValueId id) { return values[id]; };
-  for (size_t i = 0; i < step.operands.size(); ++i) {
-    stack.push_back(to_ivalue(step.node->arguments[i], step.operands[i], symbols, tensor));
-  }
-  try {
-    step.op->callBoxed(stack);
-  } catch (const c10::Error& error) {
-    throw Error(ErrorCode::kInvalidArgument,
-                step.node->op + " failed: " + error.what_without_backtrace(),
-                program_->source(*step.node), program_->module_path(*step.node));
-  }
-  for (size_t i = 0; i < step.node->outputs.size(); ++i) {
-    const Output& output = step.node->outputs[i];
-    if (const auto* id = std::get_if<ValueId>(&output)) {
-      values[*id] = stack.at(i).toTensor();
-    } else if (const auto* list = std::get_if<ValueList>(&output)) {
-      const std::vector<at::Tensor> tensors = stack.at(i).toTensorVector();
-      for (size_t j = 0; j < list->size(); ++j) values[(*list)[j]] = tensors.at(j);
-    }
-  }
-}
-
-void Interpreter::run_block(const Block& block, Symbols& symbols,
-                            std::vector<at::Tensor>& values) const {
-  for (const Step& step : block.steps) {
-    if (step.body) {
-      run_loop(step, symbols, values);
-    } else if (binds_symbol(*step.node)) {
-      const SymbolId id = bound_symbol(*step.node);
-      symbols.values[id] = read_symbol(*step.node, values);
-      symbols.bound[id] = true;
-      check_data_guards(symbols.values, symbols.bound);
-    } else {
-      run_step(step, symbols.values, values);
-    }
-    for (ValueId id : step.last_uses) values[id].reset();
-  }
-}
-
-void Interpreter::run_loop(const Step& step, Symbols& symbols,
-                           std::vector<at::Tensor>& values) const {
-  const LoopNode loop = as_loop(*step.node);
-  const Graph& body = loop.body;
-  const int64_t trips = evaluate(loop.trips, symbols.values);
-  std::vector<at::Tensor> carried;
-  for (ValueId id : loop.initial) carried.push_back(values[id]);
-  std::vector<std::vector<at::Tensor>> items(loop.stacked.size());
-  for (int64_t round = 0; round < trips; ++round) {
-    symbols.values[loop.counter] = round;
-    std::vector<at::Tensor> inner(body.values.size());
-    for (size_t i = 0; i < body.inputs.size(); ++i) {
-      const size_t capture = i - carried.size();
-      inner[body.inputs[i]] = i < carried.size() ? carried[i] : values[loop.captures[capture]];
-    }
-    run_block(*step.body, symbols, inner);
-    for (size_t i = 0; i < carried.size(); ++i) carried[i] = inner[body.outputs[i]];
-    for (size_t i = 0; i < items.size(); ++i) {
-      items[i].push_back(inner[body.outputs[carried.size() + i]]);
-    }
-  }
-  for (size_t i = 0; i < loop.last.size(); ++i) values[loop.last[i]] = carried[i];
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (trips > 0) {
-      values[loop.stacked[i]] = at::stack(items[i]);
-      continue;
-    }
-    const TensorType& type = body.type(body.outputs[carried.size() + i]);
-    std::vector<int64_t> sizes{0};
-    for (const Expr& size : type.shape) sizes.push_back(evaluate(size, symbols.values));
-    values[loop.stacked[i]] = at::empty(sizes, to_scalar_type(type.dtype));
+    if (!about_data(guard.predicate, symbols)) check_guard(guard, symbols, values);
   }
 }
 
@@ -263,15 +115,12 @@ std::vector<int64_t> Interpreter::check(const std::vector<at::Tensor>& inputs) c
 
 std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) const {
   const at::NoGradGuard no_grad;
-  Symbols symbols{check(inputs), {}};
-  for (SymbolId id = 0; id < symbols.values.size(); ++id) {
-    symbols.bound.push_back(!program_->symbols->info(id).unbacked);
-  }
+  SymbolValues symbols(*program_->symbols, check(inputs), false);
   const Graph& graph = program_->graph;
   std::vector<at::Tensor> values(graph.values.size());
   for (const auto& [id, tensor] : weights_) values[id] = tensor;
   for (size_t i = 0; i < inputs.size(); ++i) values[graph.inputs[user_inputs_[i]]] = inputs[i];
-  run_block(block_, symbols, values);
+  runner_->run(symbols, values);
 
   std::vector<at::Tensor> outputs;
   std::vector<std::pair<at::Tensor, at::Tensor>> writes;

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "ir/loop_node.h"
+#include "ir/symbol_scopes.h"
+
 namespace portwright {
 namespace {
 
@@ -59,7 +62,38 @@ class GraphVerifier {
       }
     }
     for_each_output(node, [&](ValueId id) { define(id, node.op); });
+    if (is_loop(node)) check_loop(node);
     for (const Graph& body : node.graphs) GraphVerifier(program_, body).run();
+  }
+
+  void check_loop(const Node& node) const {
+    if (node.arguments.size() != 5 || node.outputs.size() != 3 || node.graphs.size() != 1) {
+      violation("a loop without its 5 arguments, 3 results or 1 body");
+    }
+    const auto& arguments = node.arguments;
+    const auto* counter = std::get_if<Expr>(&arguments[1]);
+    if (counter == nullptr || !counter->symbol()) violation("a loop whose counter is no symbol");
+    const bool lists =
+        std::all_of(node.outputs.begin(), node.outputs.end(),
+                    [](const auto& output) { return std::holds_alternative<ValueList>(output); });
+    if (!lists || !std::holds_alternative<Expr>(arguments[0]) ||
+        !std::holds_alternative<ValueList>(arguments[2]) ||
+        !std::holds_alternative<ValueList>(arguments[3]) ||
+        !std::holds_alternative<IntList>(arguments[4])) {
+      violation("a loop with operands of other kinds");
+    }
+    const LoopNode loop = as_loop(node);
+    const size_t items = loop.stacked.size() + loop.joined.size();
+    if (loop.body.inputs.size() != loop.initial.size() + loop.captures.size() ||
+        loop.body.outputs.size() != loop.initial.size() + items ||
+        loop.last.size() != loop.initial.size() || loop.dims.size() != loop.joined.size()) {
+      violation("a loop whose body takes or gives another number of values");
+    }
+    for (size_t i = 0; i < loop.joined.size(); ++i) {
+      const auto dim = loop.dims[i].maybe_constant();
+      const auto rank = static_cast<int64_t>(graph_.type(loop.joined[i]).rank());
+      if (!dim || *dim < 0 || *dim >= rank) violation("a loop joins along no dim of its items");
+    }
   }
 
   void check_expr(const Expr& expr, const std::string& where) const {
@@ -129,6 +163,9 @@ void verify(const Program& program) {
               std::to_string(program.outputs.size()) + " in the signature");
   }
   GraphVerifier(program, graph).run();
+  if (const auto symbol = misplaced_symbol(graph, *program.symbols)) {
+    violation(program.symbols->info(*symbol).name + " is used where it has no value");
+  }
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     check_weight(program.inputs[i], graph.type(graph.inputs[i]));
   }

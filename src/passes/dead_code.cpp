@@ -18,9 +18,19 @@ struct Uses {
   std::vector<bool> symbols;
 };
 
-bool has_use(const Node& node, const Uses& used) {
+// Whether a node binds a symbol that is needed, if only by a condition; a loop does in its rounds.
+bool binds_needed(const Node& node, const Uses& used) {
   if (binds_symbol(node)) return used.symbols[bound_symbol(node)];
-  bool found = node.outputs.empty();  // an assertion
+  bool found = false;
+  for (const Graph& body : node.graphs) {
+    for (const Node& inner : body.nodes) found = found || binds_needed(inner, used);
+  }
+  return found;
+}
+
+bool has_use(const Node& node, const Uses& used) {
+  if (binds_symbol(node)) return binds_needed(node, used);
+  bool found = node.outputs.empty() || binds_needed(node, used);  // or an assertion
   for_each_output(node, [&](ValueId id) { found = found || used.values[id]; });
   return found;
 }
@@ -51,6 +61,9 @@ bool sweep(Graph& graph, Uses& used) {
     }
     for (Graph& body : node.graphs) {
       Uses body_used{std::vector<bool>(body.values.size()), used.symbols};
+      for (ValueId id : body.outputs) {  // the shapes of what no round makes
+        for (const Expr& size : body.type(id).shape) note_symbols(size, body_used);
+      }
       changed |= sweep(body, body_used);
       used.symbols = std::move(body_used.symbols);
     }

@@ -14,13 +14,17 @@ struct Isolated {
   Expr value;  // what the symbol equals when expr == 0
 };
 
-// A size of an input is never expressed by what data decides, and a value from data may be a
-// multiple: 8 * u == s makes u the quotient, which is whole because the equality holds.
+// A size of an input is never expressed by what data decides, and a value from data never by one
+// that is read later, as it may be used in between. A value from data may be a multiple: 8 * u == s
+// makes u the quotient, which is whole because the equality holds.
 std::vector<Isolated> isolations(const Expr& expr, const SymbolTable& table) {
   std::vector<Isolated> found;
-  auto unbacked = [&](const Expr& value) {
+  auto known_later = [&](const Expr& value, SymbolId symbol) {
+    const bool from_data = table.info(symbol).unbacked;
     bool any = false;
-    for_each_symbol(value, [&](SymbolId id) { any = any || table.info(id).unbacked; });
+    for_each_symbol(value, [&](SymbolId id) {
+      any = any || (table.info(id).unbacked && (!from_data || id > symbol));
+    });
     return any;
   };
   for (const Term& term : expr.node()->terms) {
@@ -30,7 +34,7 @@ std::vector<Isolated> isolations(const Expr& expr, const SymbolTable& table) {
     const int64_t factor = term.coefficient;
     if (factor != 1 && factor != -1 && !from_data) continue;
     const Expr rest = expr - Expr(factor) * Expr(term.factors[0]->node);
-    if (depends_on(rest, symbol) || (!from_data && unbacked(rest))) continue;
+    if (depends_on(rest, symbol) || known_later(rest, symbol)) continue;
     const Expr numerator = factor > 0 ? -rest : rest;
     found.push_back({symbol, floor_div(numerator, std::abs(factor))});
   }

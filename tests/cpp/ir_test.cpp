@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "ir/builder.h"
+#include "ir/loop_node.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
+#include "passes/pass.h"
 
 namespace portwright {
 namespace {
@@ -53,6 +55,68 @@ TEST(Verifier, FindsASignatureOfAnotherLength) {
   Program program = linear_program();
   program.inputs.pop_back();
   EXPECT_THROW(verify(program), Error);
+}
+
+// A row of each round up to a width that it reads, joined.
+constexpr const char* kRagged = R"ir(program {
+  symbol s0 in [0, inf] hint 2 from "x.size(0)" size
+  symbol u1 in [0, inf] hint 0 from "the counter of a loop" unbacked
+  symbol u2 in [0, inf] hint 1 from "a value of a tensor" unbacked
+  symbol u3 in [0, inf] hint 3 from "a size that data decides" size unbacked
+  guard decision 4 >= u2
+  input user %x "x" : f32[s0, 4]
+  input user %n "n" : i64[s0]
+  [], [%2], [%3] : [], [i64[s0]], [f32[u3]] = portwright.loop.default(s0, u1, values [], values [%n, %x], ints [0]) graph(%0 : i64[s0], %1 : f32[s0, 4]) {
+    %2 : i64[] = aten.select.int(%0, 0, u1)
+    portwright.bind_item.default(%2, u2)
+    %3 : f32[4] = aten.select.int(%1, 0, u1)
+    %4 : f32[u2] = aten.slice.Tensor(%3, 0, 0, u2, 1)
+    return [%2, %4]
+  }
+  portwright.bind_size.default(%3, 0, u3)
+  %4 : f32[u3] = aten.full.default(ints [u3], 1.0, dtype f32, None, None, None)
+  output user "y" %4
+}
+)ir";
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
+TEST(Loops, RoundTrip) {
+  const Program program = parse(kRagged);
+  verify(program);
+  const std::string text = print(program);
+  EXPECT_EQ(print(parse(text)), text);
+  const LoopNode loop = as_loop(program.graph.nodes.at(0));
+  EXPECT_EQ(loop.joined.size(), 1U);
+  EXPECT_EQ(round_symbols(loop), (std::vector<SymbolId>{1, 2}));
+}
+
+TEST(Loops, KeepWhatGuardsAreAbout) {
+  const std::string unused = replaced(kRagged, "ints [u3], 1.0", "ints [s0], 1.0");
+  Program program = parse(unused);
+  run_passes(program, standard_passes());
+  ASSERT_EQ(program.graph.nodes.size(), 2U);
+  EXPECT_TRUE(is_loop(program.graph.nodes.at(0)));
+  Program without_guard = parse(replaced(unused, "  guard decision 4 >= u2\n", ""));
+  run_passes(without_guard, standard_passes());
+  EXPECT_EQ(without_guard.graph.nodes.size(), 1U);
+}
+
+TEST(Loops, TheReadingPartLeavesOutTheRest) {
+  const Program program = parse(kRagged);
+  const Node reads = reading_part(program.graph.nodes.at(0), 0);
+  EXPECT_EQ(as_loop(reads).body.nodes.size(), 2U);
+  EXPECT_EQ(as_loop(reads).captures.size(), 1U);
+}
+
+TEST(Verifier, FindsASymbolOfARoundOutsideIt) {
+  EXPECT_THROW(parse(replaced(kRagged, "ints [u3], 1.0", "ints [u2], 1.0")), Error);
+}
+
+TEST(Verifier, FindsALoopThatJoinsAlongNoDim) {
+  EXPECT_THROW(parse(replaced(kRagged, "ints [0])", "ints [1])")), Error);
 }
 
 }  // namespace

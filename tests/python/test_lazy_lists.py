@@ -83,7 +83,7 @@ def test_attention_over_pieces_is_attention_with_a_block_diagonal_mask() -> None
         check(model, program, **OTHER)
 
 
-def test_a_loop_that_needs_single_pieces_is_unrolled_and_said() -> None:
+def test_a_loop_that_needs_single_pieces_is_captured_as_one() -> None:
     class Sums(nn.Module):
         def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
             return torch.stack([piece.sum(0) for piece in torch.split(x, lengths.tolist())])
@@ -101,7 +101,30 @@ def test_a_loop_that_needs_single_pieces_is_unrolled_and_said() -> None:
     for model in (Sums(), Counts(), Pairs()):
         program = capture(model, SAMPLE, dynamic=True)
         check(model, program, **SAMPLE)
-        assert any("lengths.size(0) is fixed at 2" in note for note in program.notes)
+        check(model, program, **OTHER)
+
+
+def test_a_loop_whose_pieces_are_all_needed_at_once_is_unrolled_and_said() -> None:
+    class Generates(nn.Module):
+        def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            return torch.stack(tuple(piece.sum(0) for piece in torch.split(x, lengths.tolist())))
+
+    program = capture(Generates(), SAMPLE, dynamic=True)
+    check(Generates(), program, **SAMPLE)
+    assert any("lengths.size(0) is fixed at 2" in note for note in program.notes)
+
+
+def test_pieces_are_padded_without_reading_them() -> None:
+    class Pads(nn.Module):
+        def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            pad = nn.utils.rnn.pad_sequence
+            pieces = torch.split(x, lengths.tolist())
+            return pad(pieces), pad(pieces, batch_first=True, padding_value=7.0)
+
+    model = Pads()
+    program = capture(model, SAMPLE, dynamic=True)
+    check(model, program, **SAMPLE)
+    check(model, program, **OTHER)
 
 
 class Positions(nn.Module):
