@@ -263,6 +263,7 @@ std::vector<int64_t> Interpreter::check(const std::vector<at::Tensor>& inputs) c
 
 std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) const {
   const at::NoGradGuard no_grad;
+  c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCPU);  // casts are nodes
   Symbols symbols{check(inputs), {}};
   for (SymbolId id = 0; id < symbols.values.size(); ++id) {
     symbols.bound.push_back(!program_->symbols->info(id).unbacked);
