@@ -261,7 +261,7 @@ std::vector<int64_t> Interpreter::check(const std::vector<at::Tensor>& inputs) c
   return symbols;
 }
 
-std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) const {
+Interpreter::Results Interpreter::run(const std::vector<at::Tensor>& inputs) const {
   const at::NoGradGuard no_grad;
   c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCPU);  // casts are nodes
   Symbols symbols{check(inputs), {}};
@@ -286,7 +286,7 @@ std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) 
     writes.emplace_back(mutation_target(spec.target, inputs), value);
   }
   for (auto& [target, value] : writes) target.copy_(value);
-  return outputs;
+  return {std::move(outputs), std::move(symbols.values)};
 }
 
 }  // namespace portwright
