@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from portwright import _core, lazy_lists, tree
+from portwright import _core, failures, lazy_lists, tree
 from portwright.dims import DimTable
 from portwright.errors import GuardViolatedError
 from portwright.stage import staged, tracing, unchanged
@@ -88,6 +88,8 @@ def capture(
             it is unrolled, which fixes the number.
         extra_kwargs: further arguments of forward that are no inputs (`use_cache=False`).
 
+    What forward itself raises comes through as it is, with a note that says where in the model.
+
     Raises:
         GuardViolatedError: the model narrows an explicit Dim; names the dim, guard and line.
         DataDependentError: the model reads a float out of a tensor, or compares tensors by value
@@ -109,9 +111,13 @@ def capture(
             with lazy_lists.scope(unrolled, loops) as lists:
                 try:
                     return attempt(lists)
-                except Exception:
+                except Exception as error:
                     if lists.stood_for <= unrolled:
-                        raise
+                        paths = {id(module): path for path, module in model.named_modules()}
+                        failure = failures.explained(error, paths, _LIBRARY_ROOTS)
+                        if failure is error:
+                            raise
+                        raise failure from error
                     unrolled |= lists.stood_for
 
 
