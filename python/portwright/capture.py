@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from portwright import _core, lazy_lists, tree
+from portwright import _core, failures, lazy_lists, tree
 from portwright.dims import DimTable
 from portwright.errors import GuardViolatedError
 from portwright.stage import staged, tracing, unchanged
@@ -52,7 +52,10 @@ class CapturedProgram:
             InvalidArgumentError: an input is missing, unexpected, or of another rank or dtype.
         """
         leaves = tree.match(self.input_tree, inputs)
-        return self.output_tree.unflatten(self.interpreter.run(leaves))
+        outputs, symbols = self.interpreter.run_with_symbols(leaves)
+        return self.output_tree.unflatten(
+            outputs, lambda number: _core.value_of_number(number.node, symbols)
+        )
 
     @property
     def interpreter(self) -> _core.Interpreter:
@@ -85,6 +88,8 @@ def capture(
             it is unrolled, which fixes the number.
         extra_kwargs: further arguments of forward that are no inputs (`use_cache=False`).
 
+    What forward itself raises comes through as it is, with a note that says where in the model.
+
     Raises:
         GuardViolatedError: the model narrows an explicit Dim; names the dim, guard and line.
         DataDependentError: the model reads a float out of a tensor, or compares tensors by value
@@ -108,7 +113,11 @@ def capture(
                     return attempt(lists)
                 except Exception as error:
                     if lists.stood_for <= unrolled:
-                        raise
+                        paths = {id(module): path for path, module in model.named_modules()}
+                        failure = failures.explained(error, paths, _LIBRARY_ROOTS)
+                        if failure is error:
+                            raise
+                        raise failure from error
                     unrolled |= lists.culprits(error)
 
 
@@ -121,19 +130,16 @@ def _attempt(
     extra_kwargs: dict[str, Any],
     lists: lazy_lists.Scope,
 ) -> CapturedProgram:
-    leaves, input_tree = tree.flatten(inputs)
+    leaves, input_tree = tree.flatten(inputs, "length or leaf")
     tracer = _core.Tracer(_CATALOG)
     tracer.set_library_roots(_LIBRARY_ROOTS)
     _name_modules(tracer, model)
     tracer.set_weights(_weights(model))
-    dims = DimTable(tracer, inputs, leaves, dynamic, dynamic_shapes)
-    traced = [
-        tracer.add_input(name, tensor, dims.of(index))
-        for index, (name, tensor) in enumerate(leaves)
-    ]
-    arguments = input_tree.unflatten(traced)
+    tensors = [leaf for leaf in leaves if leaf[0] not in input_tree.counts]
+    dims = DimTable(tracer, inputs, tensors, dynamic, dynamic_shapes)
+    traced = [tracer.add_input(name, tensor, dims.of(name)) for name, tensor in leaves]
     with unchanged(model), tracing(tracer, model):
-        result = model(**arguments, **extra_kwargs)
+        result = model(**input_tree.unflatten(traced), **extra_kwargs)
         lists.check_finished()
         outputs, output_tree = tree.flatten(result)
         outputs = tree.output_names(outputs)

@@ -44,19 +44,17 @@ class DimTable:
         self._tracer = tracer
         self._named: dict[str, int] = {}
         self._names = {name for name, _ in leaves}
-        self._dims: list[list[DimSpec]] = []
+        self._dims: dict[str, list[DimSpec]] = {}
         specs = _leaf_specs(inputs, leaves, dynamic, dynamic_shapes)
         for (name, tensor), spec in zip(leaves, specs, strict=True):
-            self._dims.append(
-                [
-                    self._symbol(name, axis, size, spec.get(axis))
-                    for axis, size in enumerate(tensor.shape)
-                ]
-            )
+            self._dims[name] = [
+                self._symbol(name, axis, size, spec.get(axis))
+                for axis, size in enumerate(tensor.shape)
+            ]
 
-    def of(self, leaf: int) -> list[DimSpec]:
+    def of(self, name: str) -> list[DimSpec]:
         """The dims of one leaf: None for static, else (symbol, factor, offset)."""
-        return self._dims[leaf]
+        return self._dims.get(name, [])
 
     def _symbol(self, name: str, axis: int, size: int, dim: Any) -> DimSpec:
         origin = f"{name}.size({axis})"

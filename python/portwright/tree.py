@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
 
 import torch
 
 from portwright import lazy_functions
-from portwright.errors import InvalidArgumentError
+from portwright.errors import InvalidArgumentError, UnsupportedError
 
 Leaf = tuple[str, torch.Tensor]
 
@@ -24,25 +24,53 @@ Leaf = tuple[str, torch.Tensor]
 # caches as past_key_values.N.key and .value.
 _CACHE_LEAF_NAMES = {"keys": "key", "values": "value"}
 
+# Python ints in which layers of caches count the tokens they have seen: state like their tensors.
+_COUNTERS = ("cumulative_length", "cumulative_length_int")
+
+# What becomes of counters: part of the structure, always a leaf (a 0-d int64 tensor), or a leaf
+# only where the counter is not the length of the layer's keys.
+Counters = Literal["constant", "leaf", "length or leaf"]
+
+_SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+Number = int | float | bool | None
+
 
 @dataclass(frozen=True)
 class _Node:
     """One container: how to rebuild it, and its children by key."""
 
-    kind: str  # "leaf", "constant", "sequence", "mapping", "attributes", "shared"
+    # "leaf", "constant", "sequence", "mapping", "attributes", "shared"; of counters "count" (read
+    # from a leaf) and "length" (of the sibling that `original` names)
+    kind: str
     original: Any = None
     children: tuple[tuple[Any, _Node], ...] = ()
 
 
 class TreeSpec:
-    """The structure of a nested container, without its tensors."""
+    """The structure of a nested container, without its tensors.
 
-    def __init__(self, root: _Node, names: list[str]) -> None:
+    Attributes:
+        names: of the leaves, in order.
+        counts: the names of those that are Python ints outside.
+        lengths: counters that are no leaves: the leaf of whose dim -2 each is the size.
+    """
+
+    def __init__(self, root: _Node, found: _Found) -> None:
         self._root = root
-        self.names = names
+        self.names = [name for name, _ in found.leaves]
+        self.counts = found.counts
+        self.lengths = found.lengths
 
-    def unflatten(self, leaves: Sequence[torch.Tensor]) -> Any:
+    def unflatten(
+        self,
+        leaves: Sequence[torch.Tensor],
+        number: Callable[[Any], Number] | None = None,
+    ) -> Any:
         """The container with these tensors in place of the original's, in the leaves' order.
+
+        Args:
+            leaves: one tensor per name.
+            number: gives the value of a symbolic number of the structure; None leaves them.
 
         Raises:
             InvalidArgumentError: another number of tensors than leaves.
@@ -51,36 +79,63 @@ class TreeSpec:
             raise InvalidArgumentError(
                 f"the structure has {len(self.names)} tensors, {len(leaves)} were given"
             )
-        return _rebuild(self._root, iter(leaves), {})
+        return _Rebuilding(iter(leaves), number).build(self._root)
+
+    def check_constants(self, other: TreeSpec) -> None:
+        """Raises InvalidArgumentError where `other` has another number, string or bool."""
+        _check_constants(self._root, other._root, "", False)
 
     def describe(self) -> str:
         """The leaves' names, for messages."""
         return ", ".join(self.names) if self.names else "no tensors"
 
 
-def flatten(obj: Any) -> tuple[list[Leaf], TreeSpec]:
+@dataclass
+class _Found:
+    """What taking a container apart gives besides its structure."""
+
+    counters: Counters
+    leaves: list[Leaf] = field(default_factory=list)
+    counts: set[str] = field(default_factory=set)
+    lengths: dict[str, str] = field(default_factory=dict)
+    seen: dict[int, Any] = field(default_factory=dict)
+
+
+def flatten(obj: Any, counters: Counters = "constant") -> tuple[list[Leaf], TreeSpec]:
     """The tensors of a nested container, with names, and its structure.
 
     Args:
         obj: tensors in lists, tuples, dicts, ModelOutputs, dataclasses and caches. Numbers,
             strings and None are part of the structure.
+        counters: what becomes of the ints in which caches count tokens.
 
     Returns:
         `(leaves, spec)`: `(name, tensor)` in order, names joined with dots
         (`"past_key_values.0.key"`), and what puts them together again.
     """
-    leaves: list[Leaf] = []
-    root = _take_apart(obj, "", leaves, {})
-    return leaves, TreeSpec(root, [name for name, _ in leaves])
+    found = _Found(counters)
+    root = _take_apart(obj, "", found)
+    return found.leaves, TreeSpec(root, found)
 
 
 def match(spec: TreeSpec, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
     """The tensors of `inputs` in the order of `spec`.
 
     Raises:
-        InvalidArgumentError: an input is missing or unexpected.
+        InvalidArgumentError: an input is missing or unexpected, or a number, string or bool is not
+            what it was in `spec`.
     """
-    given = dict(flatten(dict(inputs))[0])
+    leaves, structure = flatten(dict(inputs), "leaf")
+    given = dict(leaves)
+    for counter, keys in spec.lengths.items():
+        count = given.pop(counter, None)
+        length = given[keys].shape[-2] if keys in given else None
+        if count is not None and length is not None and int(count) != length:
+            raise InvalidArgumentError(
+                f"'{counter}' is {int(count)}, but '{keys}' holds {length} tokens: the program was "
+                "captured from a cache that had dropped none. Capture it from one that is past its "
+                "window too"
+            )
     missing = [name for name in spec.names if name not in given]
     if missing:
         raise InvalidArgumentError(
@@ -91,6 +146,7 @@ def match(spec: TreeSpec, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
         raise InvalidArgumentError(
             f"unexpected input {_quoted(unexpected)}: the program takes {spec.describe()}"
         )
+    spec.check_constants(structure)
     return [given[name] for name in spec.names]
 
 
@@ -115,22 +171,39 @@ def _join(path: str, key: Any) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _take_apart(obj: Any, path: str, leaves: list[Leaf], seen: dict[int, Any]) -> _Node:
+def _take_apart(obj: Any, path: str, found: _Found) -> _Node:
     if isinstance(obj, torch.Tensor):
-        leaves.append((path, obj))
+        found.leaves.append((path, obj))
         return _Node("leaf")
     obj = lazy_functions.read(obj)
     items = _items(obj)
     if items is None:
         return _Node("constant", obj)
-    if id(obj) in seen:  # the same container twice: rebuilt as the same container twice
+    _refuse_quantized(obj, path)
+    if id(obj) in found.seen:  # the same container twice: rebuilt as the same container twice
         return _Node("shared", id(obj))
-    seen[id(obj)] = obj
+    found.seen[id(obj)] = obj
     kind, pairs = items
-    children = tuple(
-        (key, _take_apart(value, _leaf_path(obj, path, key), leaves, seen)) for key, value in pairs
-    )
+    children = tuple((key, _child(obj, key, value, path, found)) for key, value in pairs)
     return _Node(kind, obj, children)
+
+
+def _child(owner: Any, key: Any, value: Any, path: str, found: _Found) -> _Node:
+    path = _leaf_path(owner, path, key)
+    if found.counters == "constant" or not _is_counter(key, value):
+        return _take_apart(value, path, found)
+    keys = getattr(owner, "keys", None)
+    if (
+        found.counters == "length or leaf"
+        and isinstance(keys, torch.Tensor)
+        and keys.dim() > 1
+        and keys.shape[-2] == value
+    ):
+        found.lengths[path] = path.removesuffix(key) + _CACHE_LEAF_NAMES["keys"]
+        return _Node("length", "keys")
+    found.leaves.append((path, torch.tensor(value)))
+    found.counts.add(path)
+    return _Node("count")
 
 
 def _leaf_path(owner: Any, path: str, key: Any) -> str:
@@ -147,9 +220,34 @@ def _items(obj: Any) -> tuple[str, list[tuple[Any, Any]]] | None:
         return "mapping", list(obj.items())
     if isinstance(obj, (list, tuple)):
         return "sequence", list(enumerate(obj))
-    if _is_cache(obj) or _is_cache_layer(obj) or _is_dataclass(obj):
-        return "attributes", [(k, v) for k, v in vars(obj).items() if _holds_tensors(v)]
+    if _is_cache(obj) or _is_cache_layer(obj) or _is_dataclass(obj) or _has_tensors(obj):
+        return "attributes", [
+            (k, v)
+            for k, v in vars(obj).items()
+            if _holds_tensors(v) or isinstance(v, (bool, int, float, str, *_SYMBOLIC))
+        ]
     return None
+
+
+def _has_tensors(obj: Any) -> bool:
+    """Whether an object of an unknown class has attributes that are tensors, or holders of them."""
+    if isinstance(obj, (torch.nn.Module, type)) or callable(obj) or not hasattr(obj, "__dict__"):
+        return False
+    return any(
+        isinstance(item, torch.Tensor)
+        for value in vars(obj).values()
+        for item in (
+            value.values()
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, (list, tuple))
+            else [value]
+        )
+    )
+
+
+def _is_counter(key: Any, value: Any) -> bool:
+    return key in _COUNTERS and type(value) is int
 
 
 def _holds_tensors(value: Any) -> bool:
@@ -173,24 +271,67 @@ def _is_cache(obj: Any) -> bool:
 
 
 def _is_cache_layer(obj: Any) -> bool:
-    return "CacheLayerMixin" in _bases(obj) or (
-        type(obj).__name__.endswith(("CacheLayer", "AttentionLayer"))
-        and hasattr(obj, "keys")
-        and not isinstance(obj, torch.nn.Module)
+    return not isinstance(obj, torch.nn.Module) and any(
+        base.endswith(("CacheLayerMixin", "CacheLayer")) for base in _bases(obj)
     )
 
 
-def _rebuild(node: _Node, leaves: Iterator[torch.Tensor], built: dict[int, Any]) -> Any:
-    if node.kind == "leaf":
-        return next(leaves)
-    if node.kind == "constant":
-        return node.original
-    if node.kind == "shared":
-        return built[node.original]
-    children = [(key, _rebuild(child, leaves, built)) for key, child in node.children]
-    result = _BUILDERS[node.kind](node.original, children)
-    built[id(node.original)] = result
-    return result
+def _refuse_quantized(obj: Any, path: str) -> None:
+    if any(base.endswith(("QuantizedLayer", "QuantizedCache")) for base in _bases(obj)):
+        raise UnsupportedError(
+            f"'{path}' is a {type(obj).__name__}: a cache that quantizes what it holds cannot be "
+            "captured. Pass a DynamicCache or a StaticCache"
+        )
+
+
+class _Rebuilding:
+    def __init__(
+        self, leaves: Iterator[torch.Tensor], number: Callable[[Any], Number] | None
+    ) -> None:
+        self._leaves = leaves
+        self._number = number
+        self._built: dict[int, Any] = {}
+
+    def build(self, node: _Node) -> Any:
+        if node.kind == "leaf":
+            return next(self._leaves)
+        if node.kind == "count":
+            return next(self._leaves).item()
+        if node.kind == "constant":
+            symbolic = self._number is not None and isinstance(node.original, _SYMBOLIC)
+            return self._number(node.original) if symbolic and self._number else node.original
+        if node.kind == "shared":
+            return self._built[node.original]
+        children = {
+            key: self.build(child) for key, child in node.children if child.kind != "length"
+        }
+        for key, child in node.children:
+            if child.kind == "length":
+                children[key] = children[child.original].shape[-2]
+        result = _BUILDERS[node.kind](node.original, list(children.items()))
+        self._built[id(node.original)] = result
+        return result
+
+
+def _check_constants(captured: _Node, given: _Node, path: str, inside: bool) -> None:
+    """`inside`: within a cache, where ints that are no counters repeat sizes of its tensors."""
+    if captured.kind != given.kind:
+        return
+    if captured.kind != "constant":
+        owner = captured.original
+        inside = inside or _is_cache(owner) or _is_cache_layer(owner)
+        children = dict(given.children)
+        for key, child in captured.children:
+            if key in children:
+                _check_constants(child, children[key], _join(path, key), inside)
+        return
+    kinds = (bool, str) if inside else (bool, str, int, float)
+    old, new = captured.original, given.original
+    if isinstance(old, kinds) and new is not None and old != new:
+        raise InvalidArgumentError(
+            f"'{path}' is {new!r}, but was {old!r} when the program was captured, and is part of "
+            "it: pass that value, or capture the model again with the new one"
+        )
 
 
 def _build_sequence(original: Any, children: list[tuple[Any, Any]]) -> Any:

@@ -128,6 +128,28 @@ py::list narrowings(const Program& program) {
   return found;
 }
 
+// What a symbolic number of a finished capture is, given the symbols' values; None when it takes
+// data and there is none.
+py::object value_of_number(const c10::SymNode& node, const std::vector<int64_t>& symbols,
+                           bool data) {
+  const TracedSymNode& number = own_node(node);
+  const SymbolTable& table = *number.symbols();
+  bool known = true;
+  const auto look = [&](SymbolId id) { known &= data || !table.info(id).unbacked; };
+  if (const auto* expr = std::get_if<Expr>(&number.value())) {
+    const Expr resolved = table.resolve(*expr);
+    for_each_symbol(resolved, look);
+    return known ? py::cast(evaluate(resolved, symbols)) : py::none();
+  }
+  const auto evaluated = [&](const auto& value) -> py::object {
+    const auto resolved = table.resolve(value);
+    resolved.for_each_symbol(look);
+    return known ? py::cast(resolved.evaluate(symbols)) : py::none();
+  };
+  if (const auto* real = std::get_if<Real>(&number.value())) return evaluated(*real);
+  return evaluated(std::get<Predicate>(number.value()));
+}
+
 void bind_tracer(py::module_& m) {
   py::class_<OpCatalog>(m, "OpCatalog", "Facts about the dispatcher's operators.")
       .def(py::init<>());
@@ -203,7 +225,21 @@ void bind_capture(py::module_& m) {
         return std::make_unique<Interpreter>(*program);
       }))
       .def("check", &Interpreter::check)
-      .def("run", &Interpreter::run, py::call_guard<py::gil_scoped_release>());
+      .def("run",
+           [](const Interpreter& self, const std::vector<at::Tensor>& inputs) {
+             const py::gil_scoped_release release;
+             return self.run(inputs).outputs;
+           })
+      .def("run_with_symbols", [](const Interpreter& self, const std::vector<at::Tensor>& inputs) {
+        Interpreter::Results results;
+        {
+          const py::gil_scoped_release release;
+          results = self.run(inputs);
+        }
+        return std::pair(std::move(results.outputs), std::move(results.symbols));
+      });
+  m.def("value_of_number", &value_of_number, py::arg("node"), py::arg("symbols"),
+        py::arg("data") = true);
 }
 
 }  // namespace portwright

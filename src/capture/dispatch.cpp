@@ -52,6 +52,19 @@ bool symbolic_number(const c10::IValue& value) {
   return false;
 }
 
+// Autocast keeps its casts of weights in a table that outlives the trace: nothing traced may go in,
+// and a cast that eager code left there would be a copy of a weight.
+class CastCacheOff {
+ public:
+  CastCacheOff() { at::autocast::set_autocast_cache_enabled(false); }
+  ~CastCacheOff() { at::autocast::set_autocast_cache_enabled(before_); }
+  CastCacheOff(const CastCacheOff&) = delete;
+  CastCacheOff& operator=(const CastCacheOff&) = delete;
+
+ private:
+  bool before_ = at::autocast::is_autocast_cache_enabled();
+};
+
 void drop(torch::jit::Stack* stack, size_t count) {
   stack->erase(stack->end() - static_cast<int64_t>(count), stack->end());
 }
@@ -165,13 +178,38 @@ void Tracer::call(const c10::OperatorHandle& handle, c10::DispatchKeySet keys,
     return;
   }
   try {
-    dispatch(op, keys, stack);
+    if (!call_autocast(op, stack)) dispatch(op, keys, stack);
   } catch (const c10::Error& error) {
     const Place place = current_place();
     throw Error(ErrorCode::kInvalidArgument,
                 op.name + " cannot run on these shapes: " + error.what_without_backtrace(),
                 place.source, place.module_path);
   }
+}
+
+// The tracer sits above autocast. Autocast's kernel casts the operands and calls the operator again
+// with autocast off: both come back here, so the casts are nodes.
+bool Tracer::call_autocast(const OpInfo& op, torch::jit::Stack* stack) {
+  if (!at::autocast::is_autocast_enabled(at::kCPU)) return false;
+  switch (op.under_autocast) {
+    case UnderAutocast::kSame: return false;
+    case UnderAutocast::kKernel: {
+      const CastCacheOff off;
+      op.handle.callBoxedForDispatchKey(c10::DispatchKey::AutocastCPU, *stack);
+      return true;
+    }
+    case UnderAutocast::kInParts:
+      op.handle.callBoxedForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd, *stack);
+      return true;
+    case UnderAutocast::kRefused: break;
+  }
+  const Place place = current_place();
+  throw Error(ErrorCode::kUnsupported,
+              op.name +
+                  " under torch.autocast cannot be captured: call the layer inside "
+                  "torch.autocast(device_type, enabled=False), with its input in the "
+                  "weights' dtype",
+              place.source, place.module_path);
 }
 
 void Tracer::dispatch(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
@@ -182,13 +220,6 @@ void Tracer::dispatch(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::St
     case OpKind::kOut: call_out(op, stack); return;
     case OpKind::kAlias: call_alias(op, stack); return;
     case OpKind::kDecompose:
-      if (at::autocast::is_autocast_enabled(at::kCPU)) {
-        const Place place = current_place();
-        throw Error(ErrorCode::kUnsupported,
-                    "autocast is on while the model is traced: its casts would be lost. Export "
-                    "outside torch.autocast, with the model in the dtype you want",
-                    place.source, place.module_path);
-      }
       op.handle.callBoxedForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd, *stack);
       return;
     case OpKind::kDataDependent: call_data_dependent(op, stack); return;

@@ -71,6 +71,18 @@ const std::unordered_set<std::string_view>& kept_composites() {
   return kKept;
 }
 
+UnderAutocast under_autocast(const c10::OperatorHandle& op) {
+  static const std::unordered_map<std::string_view, UnderAutocast> kComposites = {
+      {"aten::einsum", UnderAutocast::kInParts},
+      {"aten::pad", UnderAutocast::kInParts},
+      {"aten::lstm", UnderAutocast::kRefused},
+      {"aten::gru", UnderAutocast::kRefused},
+  };
+  if (op.hasKernelForDispatchKey(c10::DispatchKey::AutocastCPU)) return UnderAutocast::kKernel;
+  const auto found = kComposites.find(op.schema().name());
+  return found == kComposites.end() ? UnderAutocast::kSame : found->second;
+}
+
 const std::unordered_set<std::string_view>& aliasing_ops() {
   static const std::unordered_set<std::string_view> kAliasing = {
       "aten::detach", "aten::alias", "aten::lift", "aten::lift_fresh", "aten::detach_"};
@@ -205,6 +217,7 @@ const OpInfo& OpCatalog::find(const c10::OperatorHandle& op) {
     info->returns_list.push_back(result.type()->kind() == TypeKind::ListType);
   }
   info->copies_when_strided = is_reshape(schema.name());
+  info->under_autocast = under_autocast(op);
   info->random = op.hasTag(at::Tag::nondeterministic_seeded);
   info->rule = find_shape_rule(info->name);
   by_name_.emplace(info->name, info.get());

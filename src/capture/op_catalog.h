@@ -29,6 +29,14 @@ enum class OpKind : uint8_t {
   kAssertion,      // checks tensor data and returns nothing
 };
 
+// What torch.autocast does to an operator.
+enum class UnderAutocast : uint8_t {
+  kSame,     // nothing
+  kKernel,   // it has a kernel of its own, which casts the operands
+  kInParts,  // a kept composite whose parts have kernels: it is not kept
+  kRefused,  // the same, where the parts cannot be captured
+};
+
 // What an IValue of a schema position becomes in the IR.
 enum class OperandKind : uint8_t {
   kTensor,
@@ -78,7 +86,8 @@ struct OpInfo {
   std::vector<OperandInfo> operands;
   std::vector<bool> returns_list;  // per return: Tensor[] or Tensor
   ShapeRule rule = nullptr;
-  bool random = false;               // never folded
+  bool random = false;  // never folded
+  UnderAutocast under_autocast = UnderAutocast::kSame;
   bool copies_when_strided = false;  // reshape: a view only where the layout allows
 };
 

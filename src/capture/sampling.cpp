@@ -33,7 +33,8 @@ at::Tensor Tracer::sample(ValueId id) { return sample_all({id}).at(id); }
 torch::jit::Stack Tracer::run_with(const OpInfo& op, const std::vector<Argument>& arguments,
                                    const std::unordered_map<ValueId, at::Tensor>& values) {
   const at::NoGradGuard no_grad;
-  c10::impl::ExcludeDispatchKeyGuard exclude(kTracerKey);
+  const c10::DispatchKeySet off{kTracerKey, c10::DispatchKey::AutocastCPU};
+  c10::impl::ExcludeDispatchKeyGuard exclude(off);
   const std::function<at::Tensor(ValueId)> tensor = [&](ValueId id) { return values.at(id); };
   torch::jit::Stack stack;
   for (size_t i = 0; i < arguments.size(); ++i) {

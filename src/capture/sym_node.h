@@ -25,6 +25,7 @@ class TracedSymNode final : public c10::SymNodeImpl {
       : value_(std::move(value)), symbols_(std::move(symbols)) {}
 
   const SymbolicValue& value() const { return value_; }
+  const std::shared_ptr<SymbolTable>& symbols() const { return symbols_; }
 
   bool is_int() override { return std::holds_alternative<Expr>(value_); }
   bool is_float() override { return std::holds_alternative<Real>(value_); }

@@ -153,6 +153,7 @@ class Tracer {
   bool can_fold(const OpInfo& op, const torch::jit::Stack& stack) const;
   void run_for_real(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
+  bool call_autocast(const OpInfo& op, torch::jit::Stack* stack);
   void dispatch(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
   void call_record(const OpInfo& op, torch::jit::Stack* stack);
   void call_view(const OpInfo& op, torch::jit::Stack* stack);

@@ -113,9 +113,10 @@ std::vector<int64_t> Interpreter::check(const std::vector<at::Tensor>& inputs) c
   return symbols;
 }
 
-std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) const {
+Interpreter::Results Interpreter::run(const std::vector<at::Tensor>& inputs) const {
   const at::NoGradGuard no_grad;
   SymbolValues symbols(*program_->symbols, check(inputs), false);
+  c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCPU);  // casts are nodes
   const Graph& graph = program_->graph;
   std::vector<at::Tensor> values(graph.values.size());
   for (const auto& [id, tensor] : weights_) values[id] = tensor;
@@ -134,7 +135,7 @@ std::vector<at::Tensor> Interpreter::run(const std::vector<at::Tensor>& inputs) 
     writes.emplace_back(mutation_target(spec.target, inputs), value);
   }
   for (auto& [target, value] : writes) target.copy_(value);
-  return outputs;
+  return {std::move(outputs), std::move(symbols.values)};
 }
 
 }  // namespace portwright

@@ -25,9 +25,12 @@ class Interpreter {
   // dtype, Error(kGuardViolated) for sizes that the program was not captured for; both name the
   // input and the dim.
   std::vector<int64_t> check(const std::vector<at::Tensor>& inputs) const;
-  // The user outputs, in the signature's order, after check(). Buffers and inputs that the program
-  // mutates are written.
-  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs) const;
+  struct Results {
+    std::vector<at::Tensor> outputs;  // the user's, in the signature's order
+    std::vector<int64_t> symbols;     // their values, those that come from data included
+  };
+  // Runs the program, after check(). Buffers and inputs that the program mutates are written.
+  Results run(const std::vector<at::Tensor>& inputs) const;
 
  private:
   std::vector<int64_t> bind_symbols(const std::vector<at::Tensor>& inputs) const;

@@ -12,6 +12,7 @@ from portwright import _core, tree
 from portwright.capture import CapturedProgram, capture
 from portwright.exporters.base import HfExporter, logger
 from portwright.exporters.configs import DynamoConfig
+from portwright.exporters.model_state import reset_model_state
 from portwright.exporters.patching import apply_patches
 from portwright.exporters.utils import patch_model_config, prepare_for_export
 
@@ -88,7 +89,7 @@ class DynamoExporter(HfExporter):
         if hasattr(sample_inputs, "items"):
             inputs = {name: _fresh(value) for name, value in sample_inputs.items()}
         model, inputs, flags = prepare_for_export(model, inputs)
-        with patch_model_config(model, flags), apply_patches("dynamo"):
+        with patch_model_config(model, flags), apply_patches("dynamo"), reset_model_state(model):
             captured = capture(
                 model,
                 dict(inputs),

@@ -95,7 +95,7 @@ class ONNXProgram:
             GuardViolatedError: sizes that the model was not captured for.
         """
         leaves = tree.match(self._captured.input_tree, inputs)
-        self._captured.interpreter.check(leaves)
+        symbols = self._captured.interpreter.check(leaves)
         if self._session is None:
             self._session = self._open()
         given = dict(zip(self._captured.input_names, leaves, strict=True))
@@ -112,7 +112,11 @@ class ONNXProgram:
                 "run the saved file in onnxruntime and pass them as inputs"
             )
         results = self._session.run(None, feeds)
-        return self._captured.output_tree.unflatten([torch.from_numpy(item) for item in results])
+        return self._captured.output_tree.unflatten(
+            [torch.from_numpy(item) for item in results],
+            # numbers that come from data are not among the graph's outputs: None
+            lambda number: _core.value_of_number(number.node, symbols, data=False),
+        )
 
     def _open(self) -> Any:
         import onnxruntime

@@ -10,6 +10,21 @@ import torch
 
 from portwright import tree
 from portwright.errors import InvalidArgumentError, UnsupportedError
+from portwright.exporters.model_state import patch_forward_signature, reset_model_state
+from portwright.exporters.patching import apply_patches, register_patch
+from portwright.exporters.preparers import register_export_input_preparer, run_preparers
+
+__all__ = [
+    "apply_patches",
+    "get_auto_dynamic_shapes",
+    "get_leaf_tensors",
+    "patch_forward_signature",
+    "patch_model_config",
+    "prepare_for_export",
+    "register_export_input_preparer",
+    "register_patch",
+    "reset_model_state",
+]
 
 _LABELS = ("labels", "future_values", "return_loss")
 _OUTPUT_FLAGS = ("use_cache", "return_dict", "output_attentions", "output_hidden_states")
@@ -21,13 +36,29 @@ def get_leaf_tensors(obj: Any) -> dict[str, torch.Tensor]:
     return dict(tree.flatten(obj)[0])
 
 
+def get_auto_dynamic_shapes(inputs: Any) -> Any:
+    """`Dim.AUTO` for every dim of every tensor, in the structure that `dynamic_shapes` takes.
+
+    Lists, tuples and dicts keep their structure, caches and other containers become a list with
+    one entry per tensor, numbers, strings and None become None.
+    """
+    if isinstance(inputs, torch.Tensor):
+        return dict.fromkeys(range(inputs.dim()), torch.export.Dim.AUTO)
+    if type(inputs) in (list, tuple):
+        return type(inputs)(get_auto_dynamic_shapes(item) for item in inputs)
+    if type(inputs) is dict:
+        return {name: get_auto_dynamic_shapes(value) for name, value in inputs.items()}
+    leaves = get_leaf_tensors(inputs)
+    return [get_auto_dynamic_shapes(tensor) for tensor in leaves.values()] if leaves else None
+
+
 def prepare_for_export(
     model: torch.nn.Module, inputs: MutableMapping[str, Any]
 ) -> tuple[torch.nn.Module, MutableMapping[str, Any], dict[str, Any]]:
     """Checks and adjusts the inputs; changes `inputs` in place.
 
     Floating tensors are cast to the model's dtype and all tensors moved to its device; None values
-    go; output flags (`use_cache`, `return_dict`, ...) are taken out.
+    go; output flags (`use_cache`, `return_dict`, ...) are taken out; registered preparers run.
 
     Returns:
         `(model, inputs, output_flags)`; the flags are for `patch_model_config`.
@@ -53,6 +84,7 @@ def prepare_for_export(
     flags = {name: inputs.pop(name) for name in _OUTPUT_FLAGS if name in inputs}
     for name in [name for name, value in inputs.items() if value is None]:
         del inputs[name]
+    run_preparers(model, inputs)
     _cast(model, inputs)
     return model, inputs, flags
 
