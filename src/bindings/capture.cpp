@@ -149,6 +149,7 @@ void bind_tracer(py::module_& m) {
            })
       .def("start", &Tracer::start)
       .def("stop", &Tracer::stop)
+      .def("fail_after", &Tracer::fail_after, py::arg("calls"), py::arg("late") = false)
       .def("finish", &Tracer::finish);
   m.def("enter_module", [](const py::handle& module) {
     Tracer* tracer = Tracer::active();
