@@ -186,6 +186,27 @@ _SYM_NODE_METHODS = {
 }
 
 
+class _ShapeEnv:
+    """What torch's guard_or_false, guard_or_true and statically_known_true ask of a shape_env:
+    conditions that ranges settle; for others the answer that holds for every size."""
+
+    @staticmethod
+    def _maybe_evaluate_static(node: Any) -> bool | None:
+        return _core.sym_truth(node)
+
+    @staticmethod
+    def evaluate_sym_node(node: Any, size_oblivious: bool, fallback_value: bool) -> bool:
+        truth = _core.sym_truth(node)
+        return fallback_value if truth is None else truth
+
+
+_SYM_NODE_PROPERTIES = {
+    "_hint": property(lambda self: None),
+    "expr": property(lambda self: self),
+    "shape_env": property(lambda self: _ShapeEnv),
+}
+
+
 @contextlib.contextmanager
 def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
     """The tracer active on this thread, and what it needs from Python in place."""
@@ -195,7 +216,7 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
     }
     with contextlib.ExitStack() as stack:
         for owner, replacements in (
-            (node_class, node_methods),
+            (node_class, node_methods | _SYM_NODE_PROPERTIES),
             (torch.nn.Module, {"__call__": _with_path(torch.nn.Module.__call__)}),
             (torch.Tensor, _TENSOR_METHODS),
             (torch.SymInt, {"__hash__": _hash_size}),

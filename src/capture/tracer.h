@@ -164,6 +164,7 @@ class Tracer {
   void call_view(const OpInfo& op, torch::jit::Stack* stack);
   std::vector<Argument> with_known_layout(const OpInfo& op, std::vector<Argument> arguments);
   void call_in_place(const OpInfo& op, torch::jit::Stack* stack);
+  void call_in_place_view(const OpInfo& op, torch::jit::Stack* stack);
   void call_out(const OpInfo& op, torch::jit::Stack* stack);
   void call_alias(const OpInfo& op, torch::jit::Stack* stack);
   void push_results(const OpInfo& op, const std::vector<Output>& results,
@@ -181,8 +182,7 @@ class Tracer {
   std::unordered_map<ValueId, at::Tensor> sample_all(const std::vector<ValueId>& wanted);
   torch::jit::Stack run_with(const OpInfo& op, const std::vector<Argument>& arguments,
                              const std::unordered_map<ValueId, at::Tensor>& values);
-  ValueId functional_result(const OpInfo& op, const std::string& functional,
-                            std::vector<Argument> arguments);
+  ValueId functional_result(const OpInfo& op, std::vector<Argument> arguments);
   ValueId conform(ValueId value, const TensorType& target);
 
   // The traced tensor that stands in for a real one which the model writes to, or views.
