@@ -31,6 +31,7 @@ test: build  ## Run all tests, C++ and Python
 
 bench: build  ## Measure against the peers, as ratios
 	@$(PYTHON) bench/capture.py
+	@$(PYTHON) bench/growth.py
 	@$(PYTHON) bench/onnx.py
 
 .venv/.lint: scripts/requirements-lint.txt .venv/.ready

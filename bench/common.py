@@ -18,8 +18,8 @@ import torch
 ROUNDS = 3
 
 
-def qwen3(large: bool) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
-    """Qwen3 of the 0.6B shape, or a tiny one, with random weights and a 2 x 16 prompt."""
+def qwen3(large: bool, layers: int = 2) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """Qwen3 of the 0.6B shape, or a tiny one of `layers` layers, and a 2 x 16 prompt."""
     import transformers
 
     sizes: dict[str, Any] = {
@@ -35,7 +35,7 @@ def qwen3(large: bool) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
         sizes.update(
             hidden_size=32,
             intermediate_size=64,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=8,

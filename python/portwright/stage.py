@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import inspect
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -39,56 +41,109 @@ def _is_tracing() -> bool:
 
 
 @contextlib.contextmanager
+def swapped(owner: Any, replacements: Mapping[str, Any]) -> Iterator[None]:
+    """Attributes of a class or module replaced; afterwards its own are as they were before."""
+    before = {name: vars(owner)[name] for name in replacements if name in vars(owner)}
+    try:
+        for name, value in replacements.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name in replacements:
+            if name in before:
+                setattr(owner, name, before[name])
+            elif name in vars(owner):
+                delattr(owner, name)
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """No garbage collections: a trace makes little garbage and very many objects, and each full
+    collection would look through all of them and the model again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextlib.contextmanager
 def staged(model: torch.nn.Module) -> Iterator[None]:
     """Eval mode, export flags, no autograd; all put back afterwards."""
-    compiler = torch.compiler
-    flags = (compiler._is_compiling_flag, compiler._is_exporting_flag)  # type: ignore[attr-defined]
-    jit_is_tracing = torch.jit.is_tracing  # type: ignore[attr-defined]
     training = [module for module in model.modules() if module.training]
     if training:
         warnings.warn("the model is in training mode: it is exported in eval mode", stacklevel=4)
+    flags = {"_is_compiling_flag": True, "_is_exporting_flag": True}
     try:
         for module in training:
             module.training = False
-        compiler._is_compiling_flag = True  # type: ignore[attr-defined]
-        compiler._is_exporting_flag = True  # type: ignore[attr-defined]
-        torch.jit.is_tracing = _is_tracing  # type: ignore[attr-defined]
-        with torch.no_grad():
+        with (
+            swapped(torch.compiler, flags),
+            swapped(torch.jit, {"is_tracing": _is_tracing}),
+            torch.no_grad(),
+            _no_collections(),
+        ):
             yield
     finally:
-        compiler._is_compiling_flag, compiler._is_exporting_flag = flags  # type: ignore[attr-defined]
-        torch.jit.is_tracing = jit_is_tracing  # type: ignore[attr-defined]
         for module in training:
             module.training = True
 
 
 @contextlib.contextmanager
 def unchanged(model: torch.nn.Module) -> Iterator[None]:
-    """Takes back what forward sets on the model's modules: attributes, buffers and parameters."""
-    before = []
-    for module in model.modules():
-        state = vars(module)
-        before += [(names, dict(names)) for names in (state, state["_buffers"])]
+    """Takes back what forward changes on the model's modules and configs: attributes, and what the
+    lists, dicts and sets among them hold. (Tensors are not written to while a model is traced.)"""
+    before = [(held, held.copy()) for held in _state(model)]
     try:
         yield
     finally:
-        for names, old in before:
-            for name in [name for name in names if name not in old]:
-                del names[name]
-            for name, value in old.items():
-                if names.get(name) is not value:
-                    names[name] = value
+        for held, old in before:
+            if isinstance(held, list):
+                held[:] = old
+            elif isinstance(held, set):
+                held.intersection_update(old)
+                held.update(old)
+            elif not _holds_same(held, old):
+                held.clear()
+                held.update(old)
 
 
-_original_call = torch.nn.Module.__call__
+def _holds_same(held: dict[Any, Any], old: dict[Any, Any]) -> bool:
+    """Whether two dicts have the same keys in order, and the very same values."""
+    return len(held) == len(old) and all(
+        (name, id(value)) == (other, id(kept))
+        for (name, value), (other, kept) in zip(held.items(), old.items(), strict=True)
+    )
 
 
-def _call_with_path(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-    _core.enter_module(self)
-    try:
-        return _original_call(self, *args, **kwargs)
-    finally:
-        _core.leave_module()
+def _state(model: torch.nn.Module) -> Iterator[Any]:
+    configs: dict[int, Any] = {}
+    for module in model.modules():
+        attributes = vars(module)
+        yield attributes
+        for value in attributes.values():
+            if isinstance(value, (list, dict, set)):
+                yield value
+        config = attributes.get("config")
+        if hasattr(config, "__dict__"):
+            configs[id(config)] = config
+    for config in configs.values():
+        yield vars(config)
+
+
+def _with_path(call: Any) -> Any:
+    """nn.Module.__call__, which tells the tracer in which module it is."""
+
+    def call_with_path(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        _core.enter_module(self)
+        try:
+            return call(self, *args, **kwargs)
+        finally:
+            _core.leave_module()
+
+    return call_with_path
 
 
 def _item(self: torch.Tensor) -> Any:
@@ -114,21 +169,13 @@ def _iter(self: torch.Tensor) -> Any:
 
 _original_iter: Any = torch.Tensor.__iter__
 _original_item = torch.Tensor.item
-_original_times = torch.SymInt.__rmul__
-_original_hash = torch.SymInt.__hash__
-_original_mod_index = vmap_indexing.mod_index
-_original_pad_sequence = rnn.pad_sequence
 _TORCH_FUNCTIONS = lazy_functions.TORCH_FUNCTIONS | symbolic_functions.FUNCTIONS
-_original_functions = {name: getattr(torch, name) for name in _TORCH_FUNCTIONS}
 _original_tolist = torch.Tensor.tolist
 _TENSOR_METHODS = {
     "__iter__": _iter,
     "item": _item,
     "split": lazy_functions.split,
     "tolist": _tolist,
-}
-_original_methods = {
-    name: vars(torch.Tensor)[name] for name in _TENSOR_METHODS if name in vars(torch.Tensor)
 }
 
 
@@ -151,46 +198,49 @@ _SYM_NODE_METHODS = {
 }
 
 
+class _ShapeEnv:
+    """What torch's guard_or_false, guard_or_true and statically_known_true ask of a shape_env:
+    conditions that ranges settle; for others the answer that holds for every size."""
+
+    @staticmethod
+    def _maybe_evaluate_static(node: Any) -> bool | None:
+        return _core.sym_truth(node)
+
+    @staticmethod
+    def evaluate_sym_node(node: Any, size_oblivious: bool, fallback_value: bool) -> bool:
+        truth = _core.sym_truth(node)
+        return fallback_value if truth is None else truth
+
+
+_SYM_NODE_PROPERTIES = {
+    "_hint": property(lambda self: None),
+    "expr": property(lambda self: self),
+    "shape_env": property(lambda self: _ShapeEnv),
+}
+
+
 @contextlib.contextmanager
 def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
+    """The tracer active on this thread, and what it needs from Python in place."""
     node_class = torch._C._SymNode  # type: ignore[attr-defined]
-    modules = _modeling_modules(model)
-    added = [name for name in _SYM_NODE_METHODS if not hasattr(node_class, name)]
-    try:
-        for name in added:
-            setattr(node_class, name, _sym_node_method(name))
-        torch.nn.Module.__call__ = _call_with_path  # type: ignore[method-assign]
-        for name, method in _TENSOR_METHODS.items():
-            setattr(torch.Tensor, name, method)
-        torch.SymInt.__hash__ = _hash_size  # type: ignore[method-assign]
-        torch.SymInt.__rmul__ = lazy_functions.times  # type: ignore[method-assign]
-        vmap_indexing.mod_index = _index
-        rnn.pad_sequence = lazy_functions.pad_sequence
-        for name, function in _TORCH_FUNCTIONS.items():
-            setattr(torch, name, function)
-        for names in modules:
-            names.update(lazy_functions.BUILTINS)
+    node_methods = {
+        name: _sym_node_method(name) for name in _SYM_NODE_METHODS if not hasattr(node_class, name)
+    }
+    with contextlib.ExitStack() as stack:
+        for owner, replacements in (
+            (node_class, node_methods | _SYM_NODE_PROPERTIES),
+            (torch.nn.Module, {"__call__": _with_path(torch.nn.Module.__call__)}),
+            (torch.Tensor, _TENSOR_METHODS),
+            (torch.SymInt, {"__hash__": _hash_size, "__rmul__": lazy_functions.times}),
+            (rnn, {"pad_sequence": lazy_functions.pad_sequence}),
+            (vmap_indexing, {"mod_index": _index}),
+            (torch, _TORCH_FUNCTIONS),
+            *((module, lazy_functions.BUILTINS) for module in _modeling_modules(model)),
+        ):
+            stack.enter_context(swapped(owner, replacements))
         tracer.start()
+        stack.callback(tracer.stop)
         yield
-    finally:
-        tracer.stop()
-        for names in modules:
-            for name in lazy_functions.BUILTINS:
-                names.pop(name, None)
-        for name, function in _original_functions.items():
-            setattr(torch, name, function)
-        torch.nn.Module.__call__ = _original_call  # type: ignore[method-assign]
-        torch.SymInt.__hash__ = _original_hash  # type: ignore[method-assign]
-        torch.SymInt.__rmul__ = _original_times  # type: ignore[method-assign]
-        vmap_indexing.mod_index = _original_mod_index
-        rnn.pad_sequence = _original_pad_sequence
-        for name in _TENSOR_METHODS:
-            if name in _original_methods:
-                setattr(torch.Tensor, name, _original_methods[name])
-            elif name in vars(torch.Tensor):  # the original is its base class's
-                delattr(torch.Tensor, name)
-        for name in added:
-            delattr(node_class, name)
 
 
 def _sym_node_method(name: str) -> Any:
@@ -198,12 +248,12 @@ def _sym_node_method(name: str) -> Any:
     return lambda self, *args: function(self, *args)
 
 
-def _modeling_modules(model: torch.nn.Module) -> list[dict[str, Any]]:
-    """The globals of the Python modules that define the model, where builtins are shadowed."""
+def _modeling_modules(model: torch.nn.Module) -> list[ModuleType]:
+    """The Python modules that define the model, in whose globals builtins are shadowed."""
     names = {cls.__module__ for cls in {type(m) for m in model.modules()}}
     names |= {helper for name in names for helper in _helper_modules(name)}
     return [
-        vars(sys.modules[name])
+        sys.modules[name]
         for name in sorted(names)
         if name in sys.modules
         and not name.startswith(("torch.", "portwright.", "builtins"))

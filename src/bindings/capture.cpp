@@ -171,6 +171,7 @@ void bind_tracer(py::module_& m) {
            })
       .def("start", &Tracer::start)
       .def("stop", &Tracer::stop)
+      .def("fail_after", &Tracer::fail_after, py::arg("calls"), py::arg("late") = false)
       .def("finish", &Tracer::finish);
   m.def("enter_module", [](const py::handle& module) {
     Tracer* tracer = Tracer::active();
@@ -217,6 +218,7 @@ void bind_capture(py::module_& m) {
       "sym_round",
       [](const c10::SymNode& node, const py::object&) { return round_half_even(node); },
       py::arg("node"), py::arg("digits") = py::none());
+  m.def("sym_truth", [](const c10::SymNode& node) { return own_node(node).known(false); });
   m.def("sym_str", [](const c10::SymNode& node) { return own_node(node).str(); });
   m.def("sym_sqrt",
         [](const c10::SymNode& node) { return own_node(node).unary_real(RealOp::kSqrt); });

@@ -161,8 +161,21 @@ bool Tracer::can_fold(const OpInfo& op, const torch::jit::Stack& stack) const {
   return small && writable;
 }
 
-void Tracer::call(const c10::OperatorHandle& handle, c10::DispatchKeySet keys,
+void Tracer::fail_if_due(bool late) {
+  if (!fault_ || fault_->late != late || fault_->calls-- > 0) return;
+  fault_.reset();
+  throw Error(ErrorCode::kInternal, "a fault was asked for at this operator call");
+}
+
+void Tracer::call(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
                   torch::jit::Stack* stack) {
+  fail_if_due(false);
+  take_call(op, keys, stack);
+  fail_if_due(true);
+}
+
+void Tracer::take_call(const c10::OperatorHandle& handle, c10::DispatchKeySet keys,
+                       torch::jit::Stack* stack) {
   const OpInfo& op = catalog_.find(handle);
   if (!loops_.empty()) note_call_in_loops(op, *stack);
   Operands operands = inspect(op, *stack);

@@ -5,14 +5,24 @@
 #include <unordered_map>
 
 #include "capture/provenance.h"
+#include "capture/shape_math.h"
 #include "capture/torch_weight.h"
 #include "capture/tracer.h"
 
 namespace portwright {
 namespace {
 
-// Writes `part`, the new elements of a view, back into `whole`, the view's operand.
+// Writes `part`, the new elements of a view, back into `whole`, the view's operand. kNoValue when
+// that cannot be done.
 using WriteBack = ValueId (*)(Tracer& tracer, ValueId whole, ValueId part, const ViewStep& step);
+
+ValueId replay(Tracer& tracer, const ViewStep& step, ValueId operand) {
+  std::vector<Argument> arguments = step.arguments;
+  arguments[0] = ValueRef{operand};
+  const std::vector<Output> outputs = tracer.record(*step.op, std::move(arguments));
+  if (const auto* list = std::get_if<ValueList>(&outputs.at(0))) return list->at(step.output);
+  return std::get<ValueId>(outputs.at(0));
+}
 
 ValueId back_by_reshape(Tracer& tracer, ValueId whole, ValueId part, const ViewStep&) {
   return tracer.record_one("aten.reshape.default",
@@ -97,6 +107,39 @@ ValueId back_by_view_as_real(Tracer& tracer, ValueId, ValueId part, const ViewSt
   return tracer.record_one("aten.view_as_real.default", {ValueRef{part}});
 }
 
+// Any view without overlap: the same view of the elements' positions says where they go.
+ValueId back_by_positions(Tracer& tracer, ValueId whole, ValueId part, const ViewStep& step) {
+  const IntList shape = tracer.type(whole).shape;
+  const IntList flat = {product(shape)};
+  const IntList flat_part = {product(tracer.type(part).shape)};
+  auto reshaped = [&](ValueId value, const IntList& to) {
+    return tracer.record_one("aten.reshape.default", {ValueRef{value}, to});
+  };
+  const ValueId positions =
+      tracer.record_one("aten.arange.default", {flat[0], DType::kInt64, None{}, None{}, None{}});
+  const ValueId places = reshaped(replay(tracer, step, reshaped(positions, shape)), flat_part);
+  const ValueId written = tracer.record_one(
+      "aten.scatter.src", {ValueRef{reshaped(whole, flat)}, Expr(0), ValueRef{places},
+                           ValueRef{reshaped(part, flat_part)}});
+  return reshaped(written, shape);
+}
+
+// unfold(self, dim, size, step): windows that overlap take no writes, as in eager.
+ValueId back_by_unfold(Tracer& tracer, ValueId whole, ValueId part, const ViewStep& step) {
+  const Predicate overlap = Predicate::compare(std::get<Expr>(step.arguments[2]), Relation::kGt,
+                                               std::get<Expr>(step.arguments[3]));
+  if (tracer.holds(overlap)) return kNoValue;
+  return back_by_positions(tracer, whole, part, step);
+}
+
+// An expanded dim has one element in several places and takes no writes, as in eager.
+ValueId back_by_expand(Tracer& tracer, ValueId whole, ValueId part, const ViewStep& step) {
+  const Predicate same = Predicate::compare(product(tracer.type(whole).shape), Relation::kEq,
+                                            product(tracer.type(part).shape));
+  if (!tracer.holds(same)) return kNoValue;
+  return back_by_reshape(tracer, whole, part, step);
+}
+
 const std::unordered_map<std::string_view, WriteBack>& write_backs() {
   static const std::unordered_map<std::string_view, WriteBack> kTable = {
       {"aten.slice.Tensor", back_by_slice_scatter},
@@ -119,20 +162,16 @@ const std::unordered_map<std::string_view, WriteBack>& write_backs() {
       {"aten.unbind.int", back_by_unbind},
       {"aten.split.Tensor", back_by_split},
       {"aten.split_with_sizes.default", back_by_split},
-      {"aten.expand.default", nullptr},
+      {"aten.expand.default", back_by_expand},
+      {"aten.unfold.default", back_by_unfold},
+      {"aten.chunk.default", back_by_positions},
+      {"aten.tensor_split.sections", back_by_positions},
+      {"aten.tensor_split.indices", back_by_positions},
       {"aten.alias.default", back_unchanged},
       {"aten.view_as_real.default", back_by_view_as_complex},
       {"aten.view_as_complex.default", back_by_view_as_real},
   };
   return kTable;
-}
-
-ValueId replay(Tracer& tracer, const ViewStep& step, ValueId operand) {
-  std::vector<Argument> arguments = step.arguments;
-  arguments[0] = ValueRef{operand};
-  const std::vector<Output> outputs = tracer.record(*step.op, std::move(arguments));
-  if (const auto* list = std::get_if<ValueList>(&outputs.at(0))) return list->at(step.output);
-  return std::get<ValueId>(outputs.at(0));
 }
 
 // The chain from the base to the view, in that order.
@@ -146,25 +185,6 @@ std::vector<const ViewStep*> chain_of(const ViewStep* last) {
 
 std::vector<Argument> cast_arguments(ValueId value, DType dtype) {
   return {ValueRef{value}, dtype, None{}, None{}, None{}, false, None{}};
-}
-
-// In-place operators whose functional form is not "the name without its underscore".
-std::string functional_name(const std::string& in_place) {
-  const size_t dot = in_place.rfind('.');
-  std::string name = in_place.substr(0, dot);
-  if (name.back() == '_') name.pop_back();
-  return name + in_place.substr(dot);
-}
-
-// add.out -> add.Tensor or add.default, sum.IntList_out -> sum.IntList_out's IntList.
-std::vector<std::string> functional_candidates(const std::string& out_name) {
-  const size_t dot = out_name.rfind('.');
-  const std::string name = out_name.substr(0, dot);
-  const std::string overload = out_name.substr(dot + 1);
-  if (overload == "out") return {name + ".default", name + ".Tensor"};
-  const size_t suffix = overload.rfind("_out");
-  if (suffix != std::string::npos) return {name + "." + overload.substr(0, suffix)};
-  return {name + ".default"};
 }
 
 }  // namespace
@@ -195,14 +215,15 @@ void Tracer::write(TracedTensorImpl& tensor, ValueId part) {
   ValueId value = part;
   for (size_t i = chain.size(); i-- > 0;) {
     auto found = write_backs().find(chain[i]->op->name);
-    if (found == write_backs().end() || found->second == nullptr) {
+    value =
+        found == write_backs().end() ? kNoValue : found->second(*this, wholes[i], value, *chain[i]);
+    if (value == kNoValue) {
       const Place place = current_place();
       throw Error(ErrorCode::kUnsupported,
                   "the model writes in place through " + chain[i]->op->name +
                       ", which cannot be made functional; write to a copy (.clone()) instead",
                   place.source, place.module_path);
     }
-    value = found->second(*this, wholes[i], value, *chain[i]);
   }
   if (!loops_.empty()) note_write_in_loops(tensor.base());
   base.value = value;
@@ -221,18 +242,39 @@ ValueId Tracer::conform(ValueId value, const TensorType& target) {
   return record_one("aten.expand.default", {ValueRef{value}, IntList(target.shape), false});
 }
 
-ValueId Tracer::functional_result(const OpInfo& op, const std::string& functional,
-                                  std::vector<Argument> arguments) {
-  const OpInfo& target = catalog_.find(functional);
-  if (arguments.size() < target.operands.size()) {
-    throw Error(ErrorCode::kUnsupported, op.name + " has no functional form with its operands");
+ValueId Tracer::functional_result(const OpInfo& op, std::vector<Argument> arguments) {
+  const OpInfo* target = catalog_.functional_form(op);
+  if (target == nullptr || target->returns_list != std::vector<bool>{false}) {
+    const Place place = current_place();
+    throw Error(ErrorCode::kUnsupported, op.name + " has no functional form", place.source,
+                place.module_path);
   }
-  arguments.resize(target.operands.size());
-  const std::vector<Output> outputs = record(target, std::move(arguments));
-  return std::get<ValueId>(outputs.at(0));
+  return std::get<ValueId>(record(*target, std::move(arguments)).at(0));
+}
+
+// unsqueeze_, transpose_ and others: the tensor object becomes a view of what it was.
+void Tracer::call_in_place_view(const OpInfo& op, torch::jit::Stack* stack) {
+  const auto count = static_cast<int64_t>(op.operands.size());
+  const at::Tensor operand = (stack->end() - count)->toTensor();
+  const OpInfo* view = catalog_.functional_form(op);
+  TracedTensorImpl* target = TracedTensorImpl::of(operand);
+  if (target == nullptr || view == nullptr || view->kind != OpKind::kView) {
+    const Place place = current_place();
+    throw Error(ErrorCode::kUnsupported,
+                op.name +
+                    " changes the shape of a tensor that the program does not own; use the "
+                    "function without the underscore",
+                place.source, place.module_path);
+  }
+  torch::jit::Stack viewed(stack->end() - count, stack->end());
+  call_view(*view, &viewed);
+  target->become(*TracedTensorImpl::of(viewed.back().toTensor()));
+  stack->erase(stack->end() - count, stack->end());
+  stack->emplace_back(operand);
 }
 
 void Tracer::call_in_place(const OpInfo& op, torch::jit::Stack* stack) {
+  if (op.handle.hasTag(at::Tag::inplace_view)) return call_in_place_view(op, stack);
   const size_t count = op.operands.size();
   const at::Tensor operand = (*stack)[stack->size() - count].toTensor();
   const at::Tensor target_tensor = TracedTensorImpl::of(operand) ? operand : stand_in(operand);
@@ -252,7 +294,7 @@ void Tracer::call_in_place(const OpInfo& op, torch::jit::Stack* stack) {
     result = record_one("aten.full_like.default",
                         {arguments[0], fill, None{}, None{}, None{}, None{}, None{}});
   } else {
-    result = functional_result(op, functional_name(op.name), std::move(arguments));
+    result = functional_result(op, std::move(arguments));
   }
   write(target, conform(result, target_type));
   stack->erase(stack->end() - static_cast<int64_t>(count), stack->end());
@@ -265,22 +307,11 @@ void Tracer::call_out(const OpInfo& op, torch::jit::Stack* stack) {
   const at::Tensor target_tensor = TracedTensorImpl::of(out) ? out : stand_in(out);
   std::vector<Argument> arguments = take_arguments(op, stack);
   arguments.pop_back();
-  for (const std::string& candidate : functional_candidates(op.name)) {
-    try {
-      catalog_.find(candidate);
-    } catch (const Error&) {
-      continue;
-    }
-    const ValueId result = functional_result(op, candidate, arguments);
-    write(*TracedTensorImpl::of(target_tensor),
-          conform(result, type(TracedTensorImpl::of(target_tensor)->value)));
-    stack->erase(stack->end() - static_cast<int64_t>(count), stack->end());
-    stack->emplace_back(out);
-    return;
-  }
-  const Place place = current_place();
-  throw Error(ErrorCode::kUnsupported, op.name + " has no functional form", place.source,
-              place.module_path);
+  const ValueId result = functional_result(op, std::move(arguments));
+  TracedTensorImpl& target = *TracedTensorImpl::of(target_tensor);
+  write(target, conform(result, type(target.value)));
+  stack->erase(stack->end() - static_cast<int64_t>(count), stack->end());
+  stack->emplace_back(out);
 }
 
 bool Tracer::may_write_for_real(const at::Tensor& real) const {
@@ -295,6 +326,9 @@ at::Tensor Tracer::stand_in(const at::Tensor& real) {
   if (auto found = real_views_.find(impl); found != real_views_.end()) {
     const RealView view = found->second;
     auto* parent = TracedTensorImpl::of(stand_in(view.parent));
+    if (view.op->kind == OpKind::kAlias) {
+      return stand_ins_.emplace(impl, at::Tensor(parent->alias())).first->second;
+    }
     auto step = std::make_shared<ViewStep>();
     step->parent = parent->view();
     step->op = view.op;
@@ -310,7 +344,7 @@ at::Tensor Tracer::stand_in(const at::Tensor& real) {
 
 void Tracer::note_real_results(const OpInfo& op, const torch::jit::Stack& stack, size_t results,
                                const std::vector<c10::IValue>& operands) {
-  const bool view = op.kind == OpKind::kView;
+  const bool view = op.kind == OpKind::kView || op.kind == OpKind::kAlias;
   auto note = [&](const at::Tensor& tensor, uint32_t index) {
     if (!tensor.defined() || !tensor.has_storage()) return;
     const void* storage = tensor.storage().unsafeGetStorageImpl();

@@ -1,6 +1,7 @@
 #include "capture/op_catalog.h"
 
 #include <ATen/core/enum_tag.h>
+#include <torch/csrc/jit/runtime/operator.h>
 
 #include <string_view>
 #include <unordered_set>
@@ -171,6 +172,19 @@ OpKind classify(const c10::OperatorHandle& op) {
   return returns_view(schema) ? OpKind::kView : OpKind::kRecord;
 }
 
+// Whether `candidate` writes nothing and its first operands are all of `op`'s but the outs.
+bool computes_the_same(const c10::FunctionSchema& candidate, const c10::FunctionSchema& op) {
+  const auto& ours = candidate.arguments();
+  size_t next = 0;
+  for (const c10::Argument& argument : op.arguments()) {
+    if (argument.is_out()) continue;
+    if (next >= ours.size() || writes(ours[next])) return false;
+    if (*ours[next].real_type() != *argument.real_type()) return false;
+    ++next;
+  }
+  return next == ours.size();
+}
+
 }  // namespace
 
 std::string export_name(const c10::OperatorName& name) {
@@ -227,6 +241,24 @@ const OpInfo& OpCatalog::find(const c10::OperatorHandle& op) {
 const OpInfo& OpCatalog::find(const std::string& name) {
   auto found = by_name_.find(name);
   return found != by_name_.end() ? *found->second : find(find_operator(name));
+}
+
+const OpInfo* OpCatalog::functional_form(const OpInfo& op) {
+  auto [entry, added] = functional_forms_.try_emplace(&op, nullptr);
+  if (!added) return entry->second;
+  const c10::FunctionSchema& schema = op.handle.schema();
+  std::string name = schema.name();
+  if (name.back() == '_') name.pop_back();
+  for (const std::string& candidate : {name, name + "_functional"}) {
+    for (const auto& found :
+         torch::jit::getAllOperatorsFor(c10::Symbol::fromQualString(candidate))) {
+      if (!computes_the_same(found->schema(), schema)) continue;
+      auto handle = c10::Dispatcher::singleton().findSchema(found->schema().operator_name());
+      if (!handle) continue;
+      return functional_forms_[&op] = &find(*handle);
+    }
+  }
+  return nullptr;
 }
 
 }  // namespace portwright

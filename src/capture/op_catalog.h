@@ -97,6 +97,9 @@ class OpCatalog {
   const OpInfo& find(const c10::OperatorHandle& op);
   // By torch.export's name. Error(kInternal) when the dispatcher does not have it.
   const OpInfo& find(const std::string& name);
+  // The operator that computes what an in-place or out= one writes: of the plain name, with the
+  // same operands. Null when there is none.
+  const OpInfo* functional_form(const OpInfo& op);
 
   // Result dtypes that were learnt from the Meta kernel, keyed by operator and operand dtypes.
   std::unordered_map<std::string, DType>& dtype_memo() { return dtype_memo_; }
@@ -105,6 +108,7 @@ class OpCatalog {
   std::unordered_map<const c10::FunctionSchema*, std::unique_ptr<OpInfo>> by_schema_;
   std::unordered_map<std::string, const OpInfo*> by_name_;
   std::unordered_map<std::string, DType> dtype_memo_;
+  std::unordered_map<const OpInfo*, const OpInfo*> functional_forms_;
 };
 
 // "aten.add.Tensor" of an operator, and back.

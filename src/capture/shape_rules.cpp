@@ -109,6 +109,30 @@ Rule attention(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(dtype, std::move(shape));
 }
 
+// At the sample's sizes: symbolic strides may not show that they fit.
+void require_possible_view(Tracer& tracer, const TensorType& from, const Shape& shape) {
+  auto at_sample = [&](const Shape& exprs) {
+    Shape sizes;
+    for (const Expr& expr : exprs) sizes.emplace_back(tracer.symbols().hint(expr));
+    return sizes;
+  };
+  if (view_strides({from.dtype, at_sample(from.shape), at_sample(strides_of(from))},
+                   at_sample(shape))) {
+    return;
+  }
+  auto text = [](const Shape& exprs) {
+    std::string joined;
+    for (const Expr& expr : exprs) joined += (joined.empty() ? "" : ", ") + to_string(expr);
+    return "[" + joined + "]";
+  };
+  const Place place = current_place();
+  throw Error(ErrorCode::kInvalidArgument,
+              "view of shape " + text(shape) + " is impossible for a tensor with shape " +
+                  text(from.shape) + " and strides " + text(strides_of(from)) +
+                  ", as in eager; use reshape",
+              place.source, place.module_path);
+}
+
 Rule view(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
   const TensorType* type = tensor_type(tracer, arguments[0]);
   const auto* requested = std::get_if<IntList>(&arguments[1]);
@@ -117,8 +141,11 @@ Rule view(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
   Shape shape = infer_view(tracer, Shape(type->shape), *requested);
   for (Expr& size : shape) size = tracer.symbols().resolve(size);  // by what was learnt just now
   TensorType result{dtype, std::move(shape), {}};
-  result.strides = view_strides(*tensor_type(tracer, arguments[0]), result.shape);
-  (void)op;
+  const TensorType& from = *tensor_type(tracer, arguments[0]);
+  result.strides = view_strides(from, result.shape);
+  if (!result.strides && op.name == "aten.view.default") {
+    require_possible_view(tracer, from, result.shape);
+  }
   return one(std::move(result));
 }
 

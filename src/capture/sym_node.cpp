@@ -4,6 +4,7 @@
 #include <torch/csrc/utils/python_symnode.h>
 
 #include <cmath>
+#include <string_view>
 
 #include "capture/provenance.h"
 
@@ -24,8 +25,11 @@ Predicate as_predicate(const SymbolicValue& value) {
   return Predicate::compare(std::get<Real>(value), Relation::kNe, Real(0.0));
 }
 
-// torch passes its own C++ file for operators' rules and nothing for Python code.
-bool from_operator(const char* file) { return file != nullptr && *file != '\0'; }
+// torch passes its own C++ file for operators' rules, and nothing or the file for Python code.
+bool from_operator(const char* file) {
+  const std::string_view name = file == nullptr ? "" : file;
+  return name.ends_with(".cpp") || name.ends_with(".h");
+}
 
 }  // namespace
 

@@ -89,13 +89,15 @@ class TracedSymNode final : public c10::SymNodeImpl {
   c10::SymNode is_non_overlapping_and_dense(c10::ArrayRef<c10::SymNode>,
                                             c10::ArrayRef<c10::SymNode>) override;
 
+  // Truth of a condition for all sizes; of operators' rules where `assume_sizes`.
+  std::optional<bool> known(bool assume_sizes) const;
+
  private:
   c10::SymNode make(SymbolicValue value) const;
   c10::SymNode compare(const c10::SymNode& other, Relation relation);
   // Integer arithmetic when both are ints, else `op` on floats.
   template <typename IntegerOp>
   c10::SymNode arithmetic(const c10::SymNode& other, IntegerOp integer_op, RealOp real_op);
-  std::optional<bool> known(bool assume_sizes) const;
   Predicate predicate() const;
 
   SymbolicValue value_;

@@ -132,4 +132,13 @@ c10::intrusive_ptr<c10::TensorImpl> TracedTensorImpl::alias() const {
   return copy;
 }
 
+void TracedTensorImpl::become(const TracedTensorImpl& other) {
+  value = other.value;
+  version = other.version;
+  base_ = other.base_;
+  view_ = other.view_;
+  sym_sizes_.clear();
+  sym_strides_.clear();
+}
+
 }  // namespace portwright

@@ -66,6 +66,8 @@ class TracedTensorImpl final : public c10::TensorImpl {
                                                               bool) const override;
   // Another tensor of the same elements: shares base and views.
   c10::intrusive_ptr<c10::TensorImpl> alias() const;
+  // Makes this tensor object what `other` is.
+  void become(const TracedTensorImpl& other);
   const char* tensorimpl_type_name() const override { return "portwright::TracedTensorImpl"; }
 
  private:

@@ -52,9 +52,7 @@ Tracer::Tracer(OpCatalog& catalog) : capture_id_(next_capture_id()), catalog_(ca
   module_ids_.emplace("", 0);
 }
 
-Tracer::~Tracer() {
-  if (active_tracer == this) stop();
-}
+Tracer::~Tracer() { stop(); }
 
 Tracer* Tracer::active() { return active_tracer; }
 
@@ -68,6 +66,7 @@ void Tracer::start() {
 }
 
 void Tracer::stop() {
+  if (active_tracer != this) return;
   c10::impl::tls_set_dispatch_key_included(kTracerKey, false);
   active_tracer = nullptr;
 }

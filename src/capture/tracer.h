@@ -51,9 +51,13 @@ class Tracer {
   at::Tensor add_input(const std::string& name, const at::Tensor& sample, std::vector<Expr> shape);
 
   // Switches the tracer on and off for the calling thread. Error(kInvalidArgument) when another
-  // tracer is active on it.
+  // tracer is active on it; stop() of a tracer that is not active does nothing.
   void start();
   void stop();
+
+  // For tests: the operator call after `calls` more ones throws Error(kInternal), either before the
+  // call does anything or, `late`, when it is done.
+  void fail_after(uint64_t calls, bool late) { fault_ = Fault{calls, late}; }
 
   // After the trace: the program whose user outputs are `outputs` (name, tensor). Mutated buffers
   // and inputs are added to the signature. The tracer is spent.
@@ -147,6 +151,12 @@ class Tracer {
     bool batched = false;  // functorch
   };
 
+  struct Fault {
+    uint64_t calls;
+    bool late;
+  };
+  void fail_if_due(bool late);
+
   Operands inspect(const OpInfo& op, const torch::jit::Stack& stack);
   bool replace_written_constants(const OpInfo& op, torch::jit::Stack* stack);
   std::vector<Argument> take_arguments(const OpInfo& op, torch::jit::Stack* stack);
@@ -154,11 +164,14 @@ class Tracer {
   void run_for_real(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
   bool call_autocast(const OpInfo& op, torch::jit::Stack* stack);
+  void take_call(const c10::OperatorHandle& handle, c10::DispatchKeySet keys,
+                 torch::jit::Stack* stack);
   void dispatch(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
   void call_record(const OpInfo& op, torch::jit::Stack* stack);
   void call_view(const OpInfo& op, torch::jit::Stack* stack);
   std::vector<Argument> with_known_layout(const OpInfo& op, std::vector<Argument> arguments);
   void call_in_place(const OpInfo& op, torch::jit::Stack* stack);
+  void call_in_place_view(const OpInfo& op, torch::jit::Stack* stack);
   void call_out(const OpInfo& op, torch::jit::Stack* stack);
   void call_alias(const OpInfo& op, torch::jit::Stack* stack);
   void push_results(const OpInfo& op, const std::vector<Output>& results,
@@ -178,8 +191,7 @@ class Tracer {
       const Node& node, const std::unordered_map<ValueId, at::Tensor>& values);
   torch::jit::Stack run_with(const OpInfo& op, const std::vector<Argument>& arguments,
                              const std::unordered_map<ValueId, at::Tensor>& values);
-  ValueId functional_result(const OpInfo& op, const std::string& functional,
-                            std::vector<Argument> arguments);
+  ValueId functional_result(const OpInfo& op, std::vector<Argument> arguments);
   ValueId conform(ValueId value, const TensorType& target);
 
   // The traced tensor that stands in for a real one which the model writes to, or views.
@@ -189,6 +201,7 @@ class Tracer {
                          const std::vector<c10::IValue>& operands);
 
   uint64_t capture_id_;
+  std::optional<Fault> fault_;
   OpCatalog& catalog_;
   std::shared_ptr<Program> program_ = std::make_shared<Program>();
   std::vector<size_t> type_epochs_;  // replacement_count() at which a value's type was resolved
