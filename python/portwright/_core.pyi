@@ -70,6 +70,24 @@ class OnnxModel:
     def serialize(self) -> bytes: ...
     def op_counts(self) -> dict[str, int]: ...
 
+class Pt2Interface:
+    """The containers around a program's inputs and outputs."""
+
+    def __init__(
+        self,
+        program: Program,
+        in_spec: str,
+        out_spec: str,
+        inputs: Sequence[int | tuple[str, Any]],
+        outputs: Sequence[int | tuple[str, Any]],
+        argument_names: Sequence[str],
+        trainable: set[str],
+    ) -> None: ...
+
+def pt2_model(program: Program, interface: Pt2Interface) -> bytes: ...
+def write_pt2(program: Program, interface: Pt2Interface, path: str) -> int: ...
+def tensors(program: Program) -> list[tuple[str, str, bool, torch.Tensor]]: ...
+def has_loops(program: Program) -> bool: ...
 def lower_onnx(
     program: Program,
     opset: int = ...,

@@ -12,12 +12,13 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import time
 import traceback
 import warnings
 from typing import Any
 
-STAGES = ("capture", "onnx")
+STAGES = ("capture", "onnx", "pt2")
 
 
 def run_case(zoo: Any, case: str, stage: str, dynamic: bool) -> dict[str, Any]:
@@ -51,7 +52,10 @@ def run_case(zoo: Any, case: str, stage: str, dynamic: bool) -> dict[str, Any]:
         return {**row, "reason": f"raised {type(error).__name__}", "detail": _text(error)}
     row["export_s"] = round(time.perf_counter() - start, 4)
     row["notes"] = len(exported.notes)
-    run = exported if stage == "onnx" else exported.module()
+    try:
+        run = _runner(exported, stage)
+    except Exception as error:
+        return {**row, "reason": f"not loaded: {type(error).__name__}", "detail": _text(error)}
     runs = {"sample": inputs}
     if dynamic:
         try:
@@ -71,6 +75,20 @@ def run_case(zoo: Any, case: str, stage: str, dynamic: bool) -> dict[str, Any]:
         if result.problems:
             return {**row, "reason": f"{name}: differs", "detail": "; ".join(result.problems)}
     return {**row, "status": "right", "reason": "", "detail": ""}
+
+
+def _runner(exported: Any, stage: str) -> Any:
+    """What runs the artifact: ONNX Runtime, the interpreter, or PyTorch on the file it loads."""
+    if stage == "onnx":
+        return exported
+    if stage == "capture":
+        return exported.module()
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.pt2")
+        exported.save(path)
+        return torch.export.load(path).module()
 
 
 def _text(error: BaseException) -> str:

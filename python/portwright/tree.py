@@ -94,6 +94,11 @@ def match(spec: TreeSpec, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
     return [given[name] for name in spec.names]
 
 
+def is_container(obj: Any) -> bool:
+    """Whether `flatten` looks into an object of this class."""
+    return _items(obj) is not None
+
+
 def output_names(leaves: list[Leaf]) -> list[Leaf]:
     """Leaves under the names that ONNX graphs give outputs: caches as `present.N.key`."""
     prefix = "past_key_values."
@@ -173,7 +178,7 @@ def _is_cache(obj: Any) -> bool:
 
 
 def _is_cache_layer(obj: Any) -> bool:
-    return "CacheLayerMixin" in _bases(obj) or (
+    return any(name.endswith("CacheLayerMixin") for name in _bases(obj)) or (
         type(obj).__name__.endswith(("CacheLayer", "AttentionLayer"))
         and hasattr(obj, "keys")
         and not isinstance(obj, torch.nn.Module)
