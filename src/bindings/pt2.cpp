@@ -13,6 +13,7 @@
 #include "ir/loop_node.h"
 #include "ir/text_tables.h"
 #include "pt2/model_writer.h"
+#include "pt2/reader.h"
 #include "pt2/writer.h"
 
 namespace portwright {
@@ -97,6 +98,14 @@ py::list tensors(const Program& program) {
   return found;
 }
 
+// (Program, Pt2Interface) of a file.
+py::tuple read_archive(const std::string& path) {
+  SchemaTable schemas;
+  Pt2File file = read_pt2(path, schemas);
+  return py::make_tuple(std::make_shared<Program>(std::move(file.program)),
+                        std::move(file.interface));
+}
+
 bool has_loops(const Program& program) {
   for (const Node& node : program.graph.nodes) {
     if (is_loop(node)) return true;
@@ -112,6 +121,7 @@ void bind_pt2(py::module_& m) {
            py::arg("inputs"), py::arg("outputs"), py::arg("argument_names"), py::arg("trainable"));
   m.def("pt2_model", &model_text);
   m.def("write_pt2", &write_archive);
+  m.def("read_pt2", &read_archive);
   m.def("tensors", &tensors);
   m.def("has_loops", &has_loops);
 }

@@ -22,8 +22,9 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   if (file->descriptor_ < 0) fail("opened");
   file->opened_ = file->stamp();
   if (file->opened_.size == 0) return file;
-  void* address = ::mmap(nullptr, static_cast<size_t>(file->opened_.size), PROT_READ, MAP_PRIVATE,
-                         file->descriptor_, 0);
+  // Writable, privately: a program that changes its buffers changes its own pages, not the file.
+  void* address = ::mmap(nullptr, static_cast<size_t>(file->opened_.size), PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE, file->descriptor_, 0);
   if (address == MAP_FAILED) fail("mapped");
   file->address_ = address;
   return file;

@@ -159,23 +159,17 @@ class ModelWriter {
       assert_true(Predicate::compare(symbol, Relation::kGe, info.range.lo), {});
     }
     for (const Guard& guard : symbols.guards()) {
-      if (!about_data(guard.predicate, symbols)) write_guard(guard);
+      const Predicate predicate = resolved(guard);
+      if (!about_data(predicate, symbols)) assert_true(predicate, guard.source);
     }
   }
 
-  void write_guard(const Guard& guard) {
+  // As the interpreter reads a guard: a symbol from data has its own value, whatever it equals.
+  Predicate resolved(const Guard& guard) const {
     const SymbolTable& symbols = *program_.symbols;
-    // As the interpreter reads it: a symbol from data has its own value, whatever it equals.
-    const Predicate predicate = guard.predicate.substitute([&](SymbolId id) {
+    return guard.predicate.substitute([&](SymbolId id) {
       return symbols.info(id).unbacked ? std::nullopt : symbols.replacement(id);
     });
-    // torch solves an equality for a symbol from data and then misses the symbol where it is bound.
-    const bool equality = predicate.kind() == Predicate::Kind::kInteger &&
-                          predicate.relation() == Relation::kEq && about_data(predicate, symbols);
-    if (!equality) return assert_true(predicate, guard.source);
-    for (const Relation relation : {Relation::kGe, Relation::kLe}) {
-      assert_true(Predicate::compare(predicate.expr(), relation, 0), guard.source);
-    }
   }
 
   void assert_true(const Predicate& predicate, const SourceLine& source) {
@@ -300,13 +294,14 @@ class ModelWriter {
       assert_true(Predicate::compare(symbol, Relation::kLe, info.range.hi), {});
     }
     for (const Guard& guard : symbols.guards()) {
+      const Predicate predicate = resolved(guard);
       bool concerned = false;
       bool known = true;
-      guard.predicate.for_each_symbol([&](SymbolId other) {
+      predicate.for_each_symbol([&](SymbolId other) {
         concerned = concerned || other == id;
         known = known && (!symbols.info(other).unbacked || symbols_.knows(other));
       });
-      if (concerned && known) write_guard(guard);
+      if (concerned && known) assert_true(predicate, guard.source);
     }
   }
 

@@ -14,6 +14,13 @@ class SchemaParser {
   explicit SchemaParser(std::string_view text) : text_(text), at_(text.find('(')) {}
 
   Schema parse() {
+    Schema schema = signature();
+    schema.makes_view = aliases_;
+    return schema;
+  }
+
+ private:
+  Schema signature() {
     Schema schema;
     expect('(');
     bool keyword_only = false;
@@ -43,7 +50,6 @@ class SchemaParser {
     return schema;
   }
 
- private:
   struct Type {
     std::string name;
     size_t list_size = 0;  // of int[2]
@@ -87,6 +93,7 @@ class SchemaParser {
         expect(']');
         found.name += "[]";
       } else if (take('(')) {  // alias annotation
+        aliases_ = true;
         while (at_ < text_.size() && text_[at_] != ')') ++at_;
         expect(')');
       } else {
@@ -170,6 +177,7 @@ class SchemaParser {
 
   std::string_view text_;
   size_t at_;
+  bool aliases_ = false;
 };
 
 // "add.Tensor(...)" is aten.add.Tensor, "linear(...)" aten.linear.default.

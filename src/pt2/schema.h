@@ -22,6 +22,7 @@ struct SchemaArgument {
 struct Schema {
   std::vector<SchemaArgument> arguments;
   std::vector<std::string> returns;  // types, as above
+  bool makes_view = false;           // a result shares memory with an operand
 };
 
 // "linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor". Error(kParse).

@@ -3,6 +3,7 @@
 #include <array>
 #include <string_view>
 
+#include "ir/data_symbols.h"
 #include "pt2/sympy_text.h"
 
 namespace portwright {
@@ -244,7 +245,10 @@ SymbolNodes::Operand SymbolNodes::float_operand(const Real& real) {
 }
 
 SymbolNodes::Operand SymbolNodes::comparison(const Predicate& predicate) {
-  const std::string text = to_sympy(predicate, symbols_);
+  // Comparisons are there to be asserted. Of an equality on data torch is told that it holds: it
+  // would solve it for a symbol, and then miss that symbol where it is bound.
+  const bool solvable = predicate.relation() == Relation::kEq && about_data(predicate, symbols_);
+  const std::string text = solvable ? "true" : to_sympy(predicate, symbols_);
   const char* target = relation_target(predicate.relation());
   if (predicate.kind() == Predicate::Kind::kReal) {
     return node(Kind::kBool, target,

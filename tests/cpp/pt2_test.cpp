@@ -1,10 +1,9 @@
 // The .pt2 format without torch: schemas, names, zip, and the document of a program.
-#include "pt2/writer.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "ir/builder.h"
@@ -12,6 +11,8 @@
 #include "pt2/format.h"
 #include "pt2/fx_names.h"
 #include "pt2/model_writer.h"
+#include "pt2/reader.h"
+#include "pt2/writer.h"
 #include "pt2/zip_reader.h"
 #include "pt2/zip_writer.h"
 
@@ -173,6 +174,135 @@ TEST(Pt2Writer, StoresSharedBytesOnceAndNothingPickled) {
   const Json config = Json::parse(archive.text(pt2::kConstantsConfig))["config"];
   EXPECT_EQ(config["row"]["tensor_meta"]["storage_offset"]["as_int"], 6);
   EXPECT_EQ(config["row"]["use_pickle"], false);
+}
+
+TEST(Pt2Reader, ReadsBackWhatTheWriterWrote) {
+  const Program program = sample();
+  SchemaTable schemas;
+  const std::string path = temporary("sample.pt2");
+  write_pt2(program, plain_interface(program), schemas, path);
+  const Pt2File file = read_pt2(path, schemas);
+  EXPECT_EQ(print(file.program), R"(program {
+  symbol s0 in [0, 64] hint 2 from "the size 's0' of the .pt2 file" size
+  guard assert s0 >= 1
+  input parameter %p_linear_weight "linear.weight" : f32[4, 8] = external
+  input user %x "x" : f32[s0, 8]
+  %0 : f32[s0, 4] = aten.linear.default(%x, %p_linear_weight, None)
+  %1 : f32[4*s0] = aten.reshape.default(%0, ints [4*s0])
+  output user "reshape" %1
+}
+)");
+  const Weight* written = program.weight(program.graph.inputs[1]);
+  const Weight* read = file.program.weight(file.program.graph.inputs[0]);
+  ASSERT_TRUE(written != nullptr && read != nullptr);
+  EXPECT_EQ(read->copy_bytes(), written->copy_bytes());
+  EXPECT_EQ(file.interface.argument_names, std::vector<std::string>{"x"});
+}
+
+// The document of `sample()` with one edit, as an archive.
+Pt2File read_edited(const std::function<void(Json& model, Json& weights)>& edit) {
+  const Program program = sample();
+  SchemaTable schemas;
+  const std::string path = temporary("edited.pt2");
+  write_pt2(program, plain_interface(program), schemas, path);
+  ZipWriter writer;
+  {
+    const ZipReader archive = ZipReader::open(path);
+    Json model = Json::parse(archive.text(pt2::kModel));
+    Json weights = Json::parse(archive.text(pt2::kWeightsConfig));
+    edit(model, weights);
+    for (const auto& [name, entry] : archive.entries()) {
+      std::string text(archive.text(name));
+      if (name == pt2::kModel) text = model.dump();
+      if (name == pt2::kWeightsConfig) text = weights.dump();
+      writer.add("a/" + name, text);
+    }
+  }
+  writer.write(path);
+  return read_pt2(path, schemas);
+}
+
+ErrorCode code_of(const std::function<void(Json& model, Json& weights)>& edit) {
+  try {
+    read_edited(edit);
+  } catch (const Error& error) {
+    return error.code();
+  }
+  return ErrorCode::kInternal;
+}
+
+TEST(Pt2Reader, RefusesPickles) {
+  EXPECT_EQ(code_of([](Json&, Json& weights) {
+              weights["config"]["linear.weight"]["use_pickle"] = true;
+            }),
+            ErrorCode::kUnsupported);
+}
+
+TEST(Pt2Reader, RefusesTensorsOutsideTheirEntries) {
+  for (const int64_t size : {int64_t{5}, int64_t{-1}, INT64_MAX}) {
+    EXPECT_EQ(code_of([&](Json&, Json& weights) {
+                Json& meta = weights["config"]["linear.weight"]["tensor_meta"];
+                meta["sizes"][0]["as_int"] = size;
+              }),
+              ErrorCode::kCorrupt)
+        << size;
+  }
+}
+
+TEST(Pt2Reader, RefusesGraphsThatContradictThemselves) {
+  const auto node = [](Json& model, size_t i) -> Json& {
+    return model["graph_module"]["graph"]["nodes"][i];
+  };
+  EXPECT_EQ(code_of([&](Json& model, Json&) {
+              node(model, 3)["inputs"][0]["arg"]["as_tensor"]["name"] = "nothing";
+            }),
+            ErrorCode::kCorrupt);
+  EXPECT_EQ(
+      code_of([&](Json& model, Json&) { node(model, 3)["target"] = "torch.ops.aten.no.such"; }),
+      ErrorCode::kUnsupported);
+  EXPECT_EQ(code_of([&](Json& model, Json&) { node(model, 0)["inputs"][1]["arg"]["as_int"] = 7; }),
+            ErrorCode::kCorrupt);
+  EXPECT_EQ(code_of([&](Json& model, Json&) { node(model, 3)["outputs"] = 3; }),
+            ErrorCode::kCorrupt);
+  EXPECT_EQ(code_of([&](Json& model, Json&) {
+              Json& sizes = model["graph_module"]["graph"]["tensor_values"]["x"]["sizes"];
+              sizes[0]["as_expr"]["expr_str"] = std::string(10000, '(');
+            }),
+            ErrorCode::kCorrupt);
+}
+
+TEST(Pt2Reader, EveryDamagedDocumentGivesAnError) {
+  const Program program = sample();
+  SchemaTable schemas;
+  const std::string text = write_model(program, plain_interface(program), schemas);
+  const std::string path = temporary("whole.pt2");
+  write_pt2(program, plain_interface(program), schemas, path);
+  const std::string whole = contents(path);
+  const size_t start = whole.find(text);
+  ASSERT_NE(start, std::string::npos);
+  const std::string damaged_path = temporary("damaged.pt2");
+  for (size_t at = start; at < start + text.size(); at += 7) {
+    std::string bytes = whole;
+    bytes[at] = bytes[at] == '9' ? '{' : '9';
+    std::ofstream(damaged_path, std::ios::binary) << bytes;
+    try {
+      read_pt2(damaged_path, schemas);
+    } catch (const Error& error) {
+      EXPECT_NE(error.code(), ErrorCode::kInternal) << at << ": " << error.what();
+    }
+  }
+}
+
+TEST(Pt2Reader, MakesInPlaceOperatorsFunctional) {
+  const Pt2File file = read_edited([](Json& model, Json&) {
+    Json& nodes = model["graph_module"]["graph"]["nodes"];
+    nodes[3]["target"] = "torch.ops.aten.relu_.default";
+    nodes[3]["inputs"] = Json::array({nodes[3]["inputs"][0]});
+    nodes[3]["inputs"][0]["name"] = "self";
+  });
+  const std::string text = print(file.program);
+  EXPECT_NE(text.find("= aten.relu.default(%x)"), std::string::npos) << text;
+  EXPECT_NE(text.find("output user_input_mutation \"x\" %0"), std::string::npos) << text;
 }
 
 }  // namespace

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 import models
-from portwright import pytree_context
+from portwright import _core, pytree_context, pytrees
 from portwright.errors import CorruptFileError, FileError, GuardViolatedError, UnsupportedError
 from portwright.exporters import DynamoConfig, DynamoExporter
 from portwright.verify import CAPTURE_TOLERANCE, compare
@@ -197,6 +198,99 @@ def test_values_from_data_are_bound_and_checked(tmp_path: Path) -> None:
     assert_same(run(x=torch.ones(2), n=torch.tensor([2, 5])), torch.full((2,), 7.0))
     with pytest.raises(RuntimeError, match="captured for inputs with"):
         run(x=torch.ones(2), n=torch.tensor([1, 1]))
+
+
+def native(path: Path, inputs: dict[str, Any]) -> list[torch.Tensor]:
+    program, _ = _core.read_pt2(str(path))
+    program.verify()
+    leaves = [x for x in torch.utils._pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor)]
+    return list(_core.Interpreter(program).run(leaves))
+
+
+@pytest.mark.parametrize("name", ["bert", "vit", "whisper_encoder", "qwen3"])
+def test_what_torch_saved_is_read_and_runs_at_every_shape(name: str, tmp_path: Path) -> None:
+    case = models.case(name)
+    pytrees.register_class(DynamicCache)
+    auto = {
+        key: dict.fromkeys(range(value.dim()), torch.export.Dim.AUTO)
+        if isinstance(value, torch.Tensor)
+        else None
+        for key, value in case.inputs.items()
+    }
+    program = torch.export.export(case.model, (), case.inputs, dynamic_shapes=auto)
+    torch.export.save(program, tmp_path / "torch.pt2")
+    for inputs in (case.inputs, *case.variants.values()):
+        with torch.no_grad():
+            expected = torch.utils._pytree.tree_leaves(case.model(**inputs))
+        actual = native(tmp_path / "torch.pt2", inputs)
+        assert len(actual) == len(expected)
+        for value, reference in zip(actual, expected, strict=True):
+            torch.testing.assert_close(value, reference, rtol=1e-4, atol=1e-5)
+
+
+def test_our_own_file_is_read_back_and_written_again(tmp_path: Path) -> None:
+    model = Pieces().eval()
+    exported(copy.deepcopy(model), pieces_inputs()).save(tmp_path / "model.pt2")
+    program, interface = _core.read_pt2(str(tmp_path / "model.pt2"))
+    _core.write_pt2(program, interface, str(tmp_path / "again.pt2"))
+    inputs = pieces_inputs(5)
+    expected = copy.deepcopy(model)(**inputs)
+    assert_same(torch.export.load(tmp_path / "again.pt2").module()(**inputs), expected)
+    again = native(tmp_path / "model.pt2", inputs)
+    assert_same(again, list(expected.values()))
+
+
+class InPlace(torch.nn.Module):
+    """Writes to a buffer; torch.export keeps the in-place operator in its graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1).mul_(2)
+        with torch.no_grad():
+            y = x * 2
+        return y + self.calls
+
+
+def test_writes_in_a_saved_graph_become_mutations(tmp_path: Path) -> None:
+    model = InPlace()
+    program = torch.export.export(model, (torch.ones(2),))
+    torch.export.save(program, tmp_path / "torch.pt2")
+    read, _ = _core.read_pt2(str(tmp_path / "torch.pt2"))
+    assert [o["kind"] for o in read.outputs()] == ["buffer_mutation", "user"]
+    assert_same(native(tmp_path / "torch.pt2", {"x": torch.ones(2)}), [torch.full((2,), 4.0)])
+
+
+class Viewed(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.clone()
+        y[0].add_(1)
+        return y
+
+
+def test_a_write_through_a_view_names_the_way_out(tmp_path: Path) -> None:
+    program = torch.export.export(Viewed(), (torch.ones(2),))
+    torch.export.save(program, tmp_path / "torch.pt2")
+    with pytest.raises(UnsupportedError, match="run_decompositions"):
+        _core.read_pt2(str(tmp_path / "torch.pt2"))
+    torch.export.save(program.run_decompositions({}), tmp_path / "functional.pt2")
+    expected = [torch.tensor([2.0, 1.0])]
+    assert_same(native(tmp_path / "functional.pt2", {"x": torch.ones(2)}), expected)
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    exported(Bounded(), {"x": torch.ones(2, 2)}).save(tmp_path / "good.pt2")
+    config = '{"config": {"w": {"path_name": "weight_0", "is_param": true, "use_pickle": true}}}'
+    with (
+        zipfile.ZipFile(tmp_path / "good.pt2") as good,
+        zipfile.ZipFile(tmp_path / "bad.pt2", "w") as bad,
+    ):
+        for name in good.namelist():
+            bad.writestr(name, config if "weights_config" in name else good.read(name))
+    with pytest.raises(UnsupportedError, match="pickle"):
+        _core.read_pt2(str(tmp_path / "bad.pt2"))
 
 
 def test_the_result_is_torchs_program_and_filled_in_only_when_looked_at() -> None:
