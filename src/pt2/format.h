@@ -34,9 +34,9 @@ inline const std::string kConstantPrefix = "tensor_";
 inline const std::string kConstantsConfig = "data/constants/model_constants_config.json";
 
 // The operator that a node runs as: views as reshapes, see docs/pt2.md.
-inline const std::string& runnable_name(const std::string& op) {
-  static const std::string kReshape = "aten.reshape.default";
-  return op == "aten.view.default" || op == "aten._unsafe_view.default" ? kReshape : op;
+inline std::string runnable_name(const std::string& op) {
+  return op == "aten.view.default" || op == "aten._unsafe_view.default" ? "aten.reshape.default"
+                                                                        : op;
 }
 
 }  // namespace portwright::pt2

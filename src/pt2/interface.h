@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -34,5 +35,9 @@ struct Pt2Interface {
 
 // Keyword arguments under their flat names, and a tuple of tensors.
 Pt2Interface plain_interface(const Program& program);
+
+// Where leaves of forward's arguments stand in Python's words ("['ids']", "['x'][0]") and their
+// positions in `inputs`. Leaves in containers other than dicts, lists and tuples are left out.
+std::map<std::string, size_t> input_paths(const Pt2Interface& interface);
 
 }  // namespace portwright

@@ -186,14 +186,15 @@ class ModelWriter {
   // Where the next nodes come from, in torch's words.
   void set_place(const Provenance& place) {
     const SourceLine& source = program_.source_lines[place.source];
-    std::string stack = "L__self__,,torch.nn.modules.module.Module";
+    constexpr const char* kModuleType = ",torch.nn.modules.module.Module";
+    std::string stack = std::string("L__self__,") + kModuleType;
     const std::string& path = program_.module_paths[place.module];
     for (size_t dot = 0; !path.empty() && dot != std::string::npos;) {
       dot = path.find('.', dot + 1);
       const std::string part = path.substr(0, dot);
       std::string key = "L__self___" + part;
       std::replace(key.begin(), key.end(), '.', '_');
-      stack += ";" + key + "," + part + ",torch.nn.modules.module.Module";
+      stack.append(";").append(key).append(",").append(part).append(kModuleType);
     }
     graph_.metadata = {{"nn_module_stack", std::move(stack)}};
     if (!source.known()) return;
@@ -212,7 +213,7 @@ class ModelWriter {
                   "the .pt2 writer has no loops: capture the model with loops=False",
                   program_.source(node), program_.module_path(node));
     }
-    const std::string& op = pt2::runnable_name(node.op);
+    const std::string op = pt2::runnable_name(node.op);
     const Schema* schema = schemas_.find(op);
     if (schema == nullptr || schema->arguments.size() != node.arguments.size()) {
       throw Error(ErrorCode::kUnsupported,

@@ -6,6 +6,7 @@
 #include "pt2/argument_reader.h"
 #include "pt2/format.h"
 #include "pt2/graph_reader.h"
+#include "pt2/sympy_reader.h"
 #include "pt2/weight_reader.h"
 #include "pt2/zip_reader.h"
 
@@ -45,6 +46,7 @@ class FileReader {
     add_writes();
     read_outputs();
     read_interface();
+    read_guards();
     return std::move(file_);
   }
 
@@ -175,6 +177,30 @@ class FileReader {
     }
   }
 
+  // Conditions on input sizes that torch keeps as Python text.
+  void read_guards() {
+    const Json& texts = document_.at("guards_code");
+    if (texts.empty()) return;
+    const std::map<std::string, size_t> inputs = input_paths(file_.interface);
+    const Program& program = file_.program;
+    const std::vector<size_t> user = program.user_inputs();
+    std::vector<Guard> guards = program.symbols->guards();
+    for (const Json& text : texts) {
+      const Predicate predicate =
+          read_guard(text.get<std::string>(), *program.symbols,
+                     [&](const std::string& path, size_t dim) -> Expr {
+                       const auto found = inputs.find(path);
+                       if (found == inputs.end()) unsupported("a guard on L" + path);
+                       const InterfaceLeaf& leaf = file_.interface.inputs.at(found->second);
+                       const ValueId id = program.graph.inputs.at(user.at(leaf.tensor.value()));
+                       return program.graph.type(id).shape.at(dim);
+                     });
+      if (predicate.maybe_constant() == true) continue;
+      guards.push_back({predicate, GuardKind::kDecision, {}, {}});
+    }
+    file_.program.symbols->set_guards(std::move(guards));
+  }
+
   Pt2File file_;
   const Json document_;
   const Json& module_;
@@ -208,6 +234,8 @@ Pt2File read_pt2(const std::string& path, SchemaTable& schemas) {
   try {
     return read(archive, schemas);
   } catch (const Json::exception& error) {
+    corrupt(path + ": " + error.what());
+  } catch (const std::logic_error& error) {  // an index out of range, an absent leaf
     corrupt(path + ": " + error.what());
   } catch (const std::bad_variant_access&) {
     corrupt(path + ": a value of another kind than its operator gives");

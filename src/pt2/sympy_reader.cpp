@@ -1,5 +1,6 @@
 #include "pt2/sympy_reader.h"
 
+#include <array>
 #include <charconv>
 #include <map>
 #include <variant>
@@ -48,6 +49,30 @@ class SympyParser {
               const std::function<Expr(const std::string&)>& symbol)
       : text_(text), table_(table), symbol_(symbol) {}
 
+  // A reader of guards, in which inputs are called by name.
+  SympyParser(std::string_view text, SymbolTable& table,
+              const std::function<Expr(const std::string&)>& symbol,
+              const std::function<Expr(const std::string&, size_t)>& size)
+      : text_(text), table_(table), symbol_(symbol), size_(&size) {}
+
+  // a >= b, or an equality written Eq(a, b).
+  Predicate comparison() {
+    static constexpr std::array kRelations = {
+        std::pair{"==", Relation::kEq}, std::pair{"!=", Relation::kNe},
+        std::pair{"<=", Relation::kLe}, std::pair{">=", Relation::kGe},
+        std::pair{"<", Relation::kLt},  std::pair{">", Relation::kGt}};
+    const Expr left = expr_of(sum());
+    skip_space();
+    for (const auto& [token, relation] : kRelations) {
+      if (!text_.substr(at_).starts_with(token)) continue;
+      at_ += std::string_view(token).size();
+      const Expr right = expr_of(sum());
+      if (at_ != text_.size()) unsupported("a condition");
+      return Predicate::compare(left, relation, right);
+    }
+    unsupported("a condition");
+  }
+
   Expr whole() {
     const Number number = sum();
     skip_space();
@@ -75,8 +100,30 @@ class SympyParser {
 
   Number product() {
     Number total = factor();
-    while (take('*')) total = times(total, factor());
-    return total;
+    while (true) {
+      if (take('*')) {
+        total = times(total, factor());
+      } else if (take('/')) {
+        need('/');
+        total = floor_div(expr_of(total), expr_of(factor()));
+      } else if (take('%')) {
+        total = mod(expr_of(total), expr_of(factor()));
+      } else {
+        return total;
+      }
+    }
+  }
+
+  // L['y']['k'][0].size()[1]
+  Expr input_size() {
+    constexpr std::string_view kSize = ".size()[";
+    const size_t end = text_.find(kSize, at_);
+    if (size_ == nullptr || end == std::string_view::npos) fail();
+    const std::string path(text_.substr(at_, end - at_));
+    at_ = end + kSize.size();
+    const int64_t dim = integer();
+    need(']');
+    return (*size_)(path, static_cast<size_t>(dim));
   }
 
   Number factor() {
@@ -94,6 +141,7 @@ class SympyParser {
   }
 
   Number call(const std::string& name) {
+    if (name == "L") return input_size();
     if (name == "Symbol") return symbol_(named());
     if (name == "Integer") return Expr(integer_argument());
     if (name == "Float") return float_argument();
@@ -227,13 +275,14 @@ class SympyParser {
   }
   [[noreturn]] void unsupported(const std::string& what) const {
     throw Error(ErrorCode::kUnsupported,
-                "the size '" + std::string(text_) + "' has " + what +
+                "'" + std::string(text_) + "' has " + what +
                     ", which is not supported: export the model with that dim static");
   }
 
   std::string_view text_;
   SymbolTable& table_;
   const std::function<Expr(const std::string&)>& symbol_;
+  const std::function<Expr(const std::string&, size_t)>* size_ = nullptr;
   size_t at_ = 0;
   int depth_ = 0;
 };
@@ -243,6 +292,14 @@ class SympyParser {
 Expr read_sympy(std::string_view text, SymbolTable& table,
                 const std::function<Expr(const std::string&)>& symbol) {
   return SympyParser(text, table, symbol).whole();
+}
+
+Predicate read_guard(std::string_view text, SymbolTable& table,
+                     const std::function<Expr(const std::string&, size_t)>& size) {
+  const std::function<Expr(const std::string&)> no_symbols = [&](const std::string&) -> Expr {
+    throw Error(ErrorCode::kCorrupt, "a symbol in the guard '" + std::string(text) + "'");
+  };
+  return SympyParser(text, table, no_symbols, size).comparison();
 }
 
 }  // namespace portwright

@@ -16,4 +16,9 @@ namespace portwright {
 Expr read_sympy(std::string_view text, SymbolTable& table,
                 const std::function<Expr(const std::string&)>& symbol);
 
+// Reads one of torch's guards on inputs, Python text like "L['y'].size()[0] >= 2*L['x'].size()[0]".
+// `size` gives the size of a dim of the input that is called so ("['y']"). Errors as above.
+Predicate read_guard(std::string_view text, SymbolTable& table,
+                     const std::function<Expr(const std::string&, size_t)>& size);
+
 }  // namespace portwright

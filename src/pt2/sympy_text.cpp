@@ -89,7 +89,8 @@ std::string to_sympy(const Expr& expr, const SymbolTable& symbols) {
       product += (product.empty() ? "" : "*") + atom_text(*atom, symbols);
     }
     if (product.empty() || term.coefficient != 1) {
-      product = std::to_string(term.coefficient) + (product.empty() ? "" : "*") + product;
+      const std::string factor = std::to_string(term.coefficient);
+      product = product.empty() ? factor : factor + "*" + product;
     }
     text += (text.empty() ? "" : " + ") + product;
   }

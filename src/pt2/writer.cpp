@@ -80,9 +80,10 @@ void add_tensors(ZipWriter& archive, std::vector<StoredTensor> tensors, const st
                  const std::string& prefix, const std::string& config_name,
                  const Pt2Interface& interface) {
   const std::vector<Piece> pieces = pieces_of(tensors);
+  const std::string stem = pt2::kRoot + folder + prefix;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const Piece& piece = pieces[i];
-    archive.add(pt2::kRoot + folder + prefix + std::to_string(i),
+    archive.add(stem + std::to_string(i),
                 piece.source->bytes().subspan(piece.begin, piece.end - piece.begin), piece.source);
   }
   Json config = Json::object();

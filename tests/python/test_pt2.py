@@ -240,6 +240,17 @@ def test_our_own_file_is_read_back_and_written_again(tmp_path: Path) -> None:
     assert_same(again, list(expected.values()))
 
 
+def test_torchs_own_guards_are_read(tmp_path: Path) -> None:
+    inputs = {"x": torch.ones(2), "y": torch.ones(5)}
+    auto = {"x": {0: torch.export.Dim.AUTO}, "y": {0: torch.export.Dim.AUTO}}
+    torch.export.save(
+        torch.export.export(Related(), (), inputs, dynamic_shapes=auto), tmp_path / "torch.pt2"
+    )
+    assert native(tmp_path / "torch.pt2", {"x": torch.ones(3), "y": torch.ones(6)}) == [9.0]
+    with pytest.raises(GuardViolatedError):
+        native(tmp_path / "torch.pt2", {"x": torch.ones(3), "y": torch.ones(5)})
+
+
 class InPlace(torch.nn.Module):
     """Writes to a buffer; torch.export keeps the in-place operator in its graph."""
 
