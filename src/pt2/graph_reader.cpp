@@ -1,6 +1,7 @@
 #include "pt2/graph_reader.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "ir/data_symbols.h"
 #include "pt2/argument_reader.h"
@@ -77,7 +78,8 @@ Provenance GraphReader::place(const Json& node) {
     const size_t line = file == std::string::npos ? file : trace.find(kLine, file);
     if (line != std::string::npos) {
       const std::string path = trace.substr(file + kFile.size(), line - file - kFile.size());
-      const int number = std::atoi(trace.c_str() + line + kLine.size());
+      const char* digits = trace.c_str() + line + kLine.size();
+      const auto number = static_cast<int>(std::strtol(digits, nullptr, 10));
       place.source = index_in(program_.source_lines, SourceLine{path, number});
     }
   }

@@ -115,7 +115,7 @@ Expr SymbolReader::symbol(const std::string& name) {
   if (found != known_.end()) return found->second;
   SymbolInfo info;
   info.name = name;
-  info.unbacked = name.starts_with("u");
+  info.unbacked = name.starts_with('u');
   info.origin = "the size '" + name + "' of the .pt2 file";
   const auto range = ranges_.find(name);
   if (range != ranges_.end()) {

@@ -89,8 +89,8 @@ std::string to_sympy(const Expr& expr, const SymbolTable& symbols) {
       product += (product.empty() ? "" : "*") + atom_text(*atom, symbols);
     }
     if (product.empty() || term.coefficient != 1) {
-      const std::string factor = std::to_string(term.coefficient);
-      product = product.empty() ? factor : factor + "*" + product;
+      if (!product.empty()) product.insert(0, "*");
+      product.insert(0, std::to_string(term.coefficient));
     }
     text += (text.empty() ? "" : " + ") + product;
   }

@@ -42,6 +42,25 @@ def test_models_load_and_equal_eager_at_every_shape(name: str, tmp_path: Path) -
         assert result.matches, result.problems
 
 
+class Sums(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(x.shape[1])
+        for i in range(x.shape[0]):
+            total = total * 0.5 + x[i]
+        return total
+
+
+def test_loops_are_unrolled_in_files_and_kept_in_the_native_program(tmp_path: Path) -> None:
+    model = Sums()
+    program = exported(model, {"x": torch.randn(3, 2)})
+    x = torch.randn(5, 2)
+    assert_same(program.module()(x=x), model(x))
+    run = loaded(program, tmp_path).module()
+    assert_same(run(x=x[:3]), model(x[:3]))
+    with pytest.raises(RuntimeError):
+        run(x=x)
+
+
 def test_another_process_needs_only_portwright(tmp_path: Path) -> None:
     case = models.case("qwen3_decode")
     exported(case.model, case.inputs).save(tmp_path / "model.pt2")
@@ -333,6 +352,14 @@ def test_torchs_tools_take_the_result(tmp_path: Path) -> None:
     expected = copy.deepcopy(model)(**inputs)
     assert_same(again.module()(**inputs), expected)
     assert_same(decomposed.module()(**inputs), expected)
+
+
+def test_torchs_onnx_exporter_takes_the_result() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()).eval()
+    program = exported(model, {"input": torch.randn(3, 4)})
+    x = torch.randn(6, 4)
+    (result,) = torch.onnx.export(program, verbose=False)(x)
+    assert_same(result, model(x))
 
 
 def test_an_edited_graph_is_what_runs_and_is_saved(tmp_path: Path) -> None:
