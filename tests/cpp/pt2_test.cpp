@@ -21,8 +21,10 @@ namespace {
 
 using Json = nlohmann::json;
 
+// A file of this test's own: tests run beside each other.
 std::string temporary(const std::string& name) {
-  return (std::filesystem::path(::testing::TempDir()) / name).string();
+  const std::string test = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  return (std::filesystem::path(::testing::TempDir()) / (test + "-" + name)).string();
 }
 
 std::string contents(const std::string& path) {
