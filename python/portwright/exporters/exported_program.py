@@ -134,20 +134,16 @@ class ExportedProgram(torch.export.ExportedProgram):
 
     def _as_torch_program(self) -> torch.export.ExportedProgram:
         """torch's own program, read from the document that `save` writes, on the live weights."""
-        from torch._export.serde import schema, serialize
+        from portwright.exporters.torch_program import read_document
 
         program, interface = self._for_files
-        document = serialize._bytes_to_dataclass(
-            schema.ExportedProgram, _core.pt2_model(program, interface)
-        )
         state: dict[str, torch.Tensor] = {}
         constants: dict[str, torch.Tensor] = {}
         for kind, target, persistent, tensor in _core.tensors(program):
             in_state = kind == "parameter" or (kind == "buffer" and persistent)
             (state if in_state else constants)[target] = tensor
-        return serialize.ExportedProgramDeserializer().deserialize(
-            document, state, constants, ((), self._captured.sample_inputs)
-        )
+        document = _core.pt2_model(program, interface)
+        return read_document(document, state, constants, ((), self._captured.sample_inputs))
 
     def _plain(self) -> torch.export.ExportedProgram:
         """torch's program with this one's graph."""
