@@ -31,7 +31,7 @@ _LIBRARY_ROOTS = [
 
 @dataclass
 class CapturedProgram:
-    """A captured model: the Program and the structure of its inputs and outputs."""
+    """A captured model: the Program, the structure of its inputs and outputs, and the sample."""
 
     program: _core.Program
     input_tree: tree.TreeSpec
@@ -39,6 +39,7 @@ class CapturedProgram:
     input_names: list[str]
     output_names: list[str]
     notes: list[str] = field(default_factory=list)
+    sample_inputs: dict[str, Any] = field(default_factory=dict)
     _interpreter: _core.Interpreter | None = None
 
     def run(self, inputs: dict[str, Any]) -> Any:
@@ -155,6 +156,7 @@ def _attempt(
         [name for name, _ in leaves],
         [name for name, _ in outputs],
         notes,
+        inputs,
     )
 
 

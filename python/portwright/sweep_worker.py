@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -46,6 +47,18 @@ def _onnx(
     return exported, {"notes": len(exported.notes)}
 
 
+def _pt2(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    from portwright.exporters import DynamoExporter
+
+    exported = DynamoExporter().export(model, inputs, {"dynamic": dynamic})
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.pt2")
+        exported.save(path)
+        return torch.export.load(path).module(), {"notes": len(exported.notes)}
+
+
 def _peer_capture(
     model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
 ) -> tuple[Run, dict[str, Any]]:
@@ -73,6 +86,7 @@ def _prepared(model: torch.nn.Module, exported: Run) -> tuple[Run, dict[str, Any
 STAGES: dict[str, tuple[Export, Export, float]] = {
     "capture": (_capture, _peer_capture, CAPTURE_TOLERANCE),
     "onnx": (_onnx, _peer_onnx, RUNTIME_TOLERANCE),
+    "pt2": (_pt2, _peer_capture, CAPTURE_TOLERANCE),
 }
 
 

@@ -150,6 +150,11 @@ def match(spec: TreeSpec, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
     return [given[name] for name in spec.names]
 
 
+def is_container(obj: Any) -> bool:
+    """Whether `flatten` looks into an object of this class."""
+    return _items(obj) is not None
+
+
 def output_names(leaves: list[Leaf]) -> list[Leaf]:
     """Leaves under the names that ONNX graphs give outputs: caches as `present.N.key`."""
     prefix = "past_key_values."

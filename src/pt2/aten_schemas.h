@@ -1,0 +1,11 @@
+// aten.schemas, compiled in.
+#pragma once
+
+#include <string_view>
+
+namespace portwright {
+
+// One schema a line. Made from the data file by cmake/pt2_schemas.cmake.
+std::string_view aten_schemas();
+
+}  // namespace portwright

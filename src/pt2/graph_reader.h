@@ -1,0 +1,53 @@
+// The nodes of a .pt2 document, read into a Program. Internal to this folder.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pt2/schema.h"
+#include "pt2/scope.h"
+#include "pt2/symbol_reader.h"
+
+namespace portwright {
+
+// Reads graphs node by node. Arithmetic on sizes becomes expressions, assertions become guards,
+// and in-place operators their functional forms.
+class GraphReader {
+ public:
+  GraphReader(Program& program, SchemaTable& schemas, const Json& ranges)
+      : program_(program), schemas_(schemas), symbols_(program, ranges) {}
+
+  SymbolReader& symbols() { return symbols_; }
+  Scope& scope() { return scope_; }
+
+  // An input of the top graph.
+  ValueId add_input(const Json& graph, const std::string& name);
+  void read_nodes(const Json& graph, Scope& scope, int depth = 0);
+  // What in-place operators wrote over: the input and the last value.
+  const std::vector<std::pair<ValueId, ValueId>>& writes() const { return writes_; }
+
+ private:
+  void read_operator(const Json& graph, const Json& node, const std::string& op, Scope& scope);
+  Node operator_node(const Json& node, const std::string& op, const Schema& schema,
+                     const Scope& scope) const;
+  Output read_output(const Json& graph, const Json& output, Scope& scope);
+  bool read_sizes(const Json& graph, const Json& node, const std::string& op, Scope& scope);
+  void read_arithmetic(const Json& node, const std::string& target, Scope& scope);
+  void read_wrapped(const Json& node, const std::string& target, Scope& scope, int depth);
+  void read_in_place(const Json& graph, const Json& node, const std::string& op, Scope& scope);
+  void bind(const Expr& symbol, Node node);
+  Provenance place(const Json& node);
+  template <typename Item>
+  uint32_t index_in(std::vector<Item>& table, const Item& item);
+
+  Program& program_;
+  SchemaTable& schemas_;
+  SymbolReader symbols_;
+  Scope scope_;
+  std::vector<bool> bound_;    // unbacked symbols that a node defines, by id
+  std::vector<bool> aliased_;  // values that a view was made of or that are one, by id
+  std::vector<std::pair<ValueId, ValueId>> writes_;
+};
+
+}  // namespace portwright

@@ -1,0 +1,23 @@
+// Reads a .pt2 archive of torch.export.save into a Program.
+#pragma once
+
+#include <string>
+
+#include "pt2/interface.h"
+#include "pt2/schema.h"
+
+namespace portwright {
+
+struct Pt2File {
+  Program program;
+  Pt2Interface interface;
+};
+
+// Weights stay in the file, which is mapped. The sample inputs, a pickle, are not looked at.
+//
+// Error(kIo); Error(kCorrupt) for a file that is damaged or contradicts itself; Error(kUnsupported)
+// for weights that are stored as pickles (they are never unpickled), several programs in one file,
+// and graphs that Program cannot hold.
+Pt2File read_pt2(const std::string& path, SchemaTable& schemas);
+
+}  // namespace portwright

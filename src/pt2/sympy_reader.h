@@ -1,0 +1,24 @@
+// Sizes as torch.export writes them, read into expressions.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "symbolic/symbol_table.h"
+
+namespace portwright {
+
+// Reads sympy text of an integer: srepr's calls ("Add(Mul(Integer(2), Symbol('s0', ...)), ...)")
+// and infix sums and products, with the functions of torch.utils._sympy.functions that Expr has.
+// `symbol` gives the expression of a symbol's name. Error(kUnsupported) for what Expr cannot hold,
+// Error(kCorrupt) for text that is none of this.
+Expr read_sympy(std::string_view text, SymbolTable& table,
+                const std::function<Expr(const std::string&)>& symbol);
+
+// Reads one of torch's guards on inputs, Python text like "L['y'].size()[0] >= 2*L['x'].size()[0]".
+// `size` gives the size of a dim of the input that is called so ("['y']"). Errors as above.
+Predicate read_guard(std::string_view text, SymbolTable& table,
+                     const std::function<Expr(const std::string&, size_t)>& size);
+
+}  // namespace portwright
