@@ -135,7 +135,7 @@ Interpreter::Results Interpreter::run(const std::vector<at::Tensor>& inputs) con
     writes.emplace_back(mutation_target(spec.target, inputs), value);
   }
   for (auto& [target, value] : writes) target.copy_(value);
-  return {std::move(outputs), std::move(symbols.values)};
+  return {std::move(outputs), {symbols.values().begin(), symbols.values().end()}};
 }
 
 }  // namespace portwright
