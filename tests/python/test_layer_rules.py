@@ -1,0 +1,43 @@
+"""Layers whose result types have rules of their own: right types, every size dynamic."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from portwright.capture import capture
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [(nn.LSTM, {}), (nn.LSTM, {"proj_size": 2}), (nn.GRU, {}), (nn.RNN, {"nonlinearity": "relu"})],
+)
+def test_recurrent_layers(
+    layer: type[nn.RNNBase], options: dict[str, object], batch_first: bool, bidirectional: bool
+) -> None:
+    model = layer(3, 4, 2, batch_first=batch_first, bidirectional=bidirectional, **options).eval()
+    program = capture(model, {"input": torch.randn(2, 5, 3)}, dynamic=True)
+    for shape in ((2, 5, 3), (4, 7, 3)):
+        x = torch.randn(shape)
+        with torch.no_grad():
+            expected = model(x)
+        torch.testing.assert_close(program.run({"input": x}), expected)
+    types = [line for line in program.program.text().splitlines() if ".input(" in line]
+    assert len(types) == 1 and ("strides" in types[0]) == batch_first
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_grid_sample(mode: str) -> None:
+    class Samples(nn.Module):
+        def forward(self, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+            return nn.functional.grid_sample(x, grid, mode=mode, align_corners=False)
+
+    model = Samples().eval()
+    inputs = {"x": torch.randn(2, 3, 6, 5), "grid": torch.rand(2, 4, 7, 2) * 2 - 1}
+    program = capture(model, inputs, dynamic=True)
+    other = {"x": torch.randn(3, 4, 8, 9), "grid": torch.rand(3, 5, 2, 2) * 2 - 1}
+    for given in (inputs, other):
+        torch.testing.assert_close(program.run(given), model(**given))
