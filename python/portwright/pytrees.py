@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +95,27 @@ def register_class(cls: type) -> None:
         from_dumpable_context=Context,
         flatten_with_keys_fn=flatten_with_keys,
     )
+
+
+def register_cache_pytrees_for_model(model: torch.nn.Module) -> None:
+    """Registers every cache that `model` may take or give as a pytree of torch; again is no error.
+
+    These are the Cache classes of transformers, and classes of the modules that define the model
+    whose name ends in "Cache". Exports register what they meet by themselves; this is for code
+    that hands caches to torch.export or torch.utils._pytree directly.
+    """
+    from transformers.cache_utils import Cache
+
+    open_classes: list[type] = [Cache]
+    while open_classes:
+        cls = open_classes.pop()
+        register_class(cls)
+        open_classes += cls.__subclasses__()
+    for name in {type(module).__module__ for module in model.modules()}:
+        for value in list(vars(sys.modules[name]).values()):
+            own = isinstance(value, type) and value.__module__ == name
+            if own and value.__name__.endswith("Cache"):
+                register_class(value)
 
 
 class _Types(dict[str, type]):

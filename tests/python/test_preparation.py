@@ -134,3 +134,23 @@ def test_patches_are_taken_back_when_the_body_raises(registries: None, path: str
         raise RuntimeError("body")
     assert CALLS[path]() == "original"
     assert isinstance(vars(Base)["static"], staticmethod)
+
+
+def test_caches_of_a_model_become_pytrees_of_torch() -> None:
+    from torch.utils import _pytree
+    from transformers import DynamicCache, GPT2Config, GPT2Model
+
+    from portwright.exporters.utils import register_cache_pytrees_for_model
+
+    config = GPT2Config(vocab_size=16, n_positions=16, n_embd=8, n_layer=1, n_head=2)
+    model = GPT2Model(config).eval()
+    register_cache_pytrees_for_model(model)
+    register_cache_pytrees_for_model(model)
+    with torch.no_grad():
+        cache = model(torch.tensor([[1, 2, 3]])).past_key_values
+    assert isinstance(cache, DynamicCache)
+    leaves, spec = _pytree.tree_flatten(cache)
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    assert [list(tensor.shape) for tensor in tensors] == [[1, 2, 3, 4], [1, 2, 3, 4]]
+    back = _pytree.tree_unflatten(leaves, spec)
+    assert isinstance(back, DynamicCache) and back.get_seq_length() == 3

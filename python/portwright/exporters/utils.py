@@ -13,6 +13,7 @@ from portwright.errors import InvalidArgumentError, UnsupportedError
 from portwright.exporters.model_state import patch_forward_signature, reset_model_state
 from portwright.exporters.patching import apply_patches, register_patch
 from portwright.exporters.preparers import register_export_input_preparer, run_preparers
+from portwright.pytrees import register_cache_pytrees_for_model
 
 __all__ = [
     "apply_patches",
@@ -21,6 +22,7 @@ __all__ = [
     "patch_forward_signature",
     "patch_model_config",
     "prepare_for_export",
+    "register_cache_pytrees_for_model",
     "register_export_input_preparer",
     "register_patch",
     "reset_model_state",
