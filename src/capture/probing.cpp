@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "capture/provenance.h"
 #include "capture/tracer.h"
@@ -41,16 +42,16 @@ Ties no_ties(const SymbolTable& symbols) {
 
 enum class Moves : uint8_t { kSteps, kMultiples };
 
-// The symbols' values at one probe: the hints moved by steps, or multiples of the hints, which keep
-// sizes that divide each other.
+// The symbols' values at one probe: the hints moved by `stride` steps, or multiples of the hints,
+// which keep sizes that divide each other.
 std::vector<int64_t> assignment(const SymbolTable& symbols, const Ties& ties, int probe,
-                                Moves moves) {
+                                Moves moves, int64_t stride) {
   std::vector<int64_t> values(symbols.hints().begin(), symbols.hints().end());
   for (size_t id = 0; probe > 0 && id < values.size(); ++id) {
     const Interval range = symbols.info(static_cast<SymbolId>(id)).range;
     const int64_t step = probe_step(probe, id);
     int64_t moved =
-        moves == Moves::kSteps ? values[id] + step : values[id] * (1 + step % 5 + probe);
+        moves == Moves::kSteps ? values[id] + stride * step : values[id] * (1 + step % 5 + probe);
     if (moved > range.hi) moved = std::max(range.lo, values[id] - step % 5 - 1);
     if (ties[id] == kFixed) continue;
     values[id] = ties[id] == id ? std::clamp(moved, range.lo, range.hi) : values[ties[id]];
@@ -74,17 +75,66 @@ bool sizes_exist(Tracer& tracer, const std::vector<Argument>& arguments,
   return exist;
 }
 
-std::vector<std::vector<int64_t>> assignments(Tracer& tracer,
-                                              const std::vector<Argument>& arguments,
-                                              const Ties& ties, int count) {
-  std::vector<std::vector<int64_t>> probes;
+using Assignments = std::vector<std::vector<int64_t>>;
+
+Assignments assignments(Tracer& tracer, const std::vector<Argument>& arguments, const Ties& ties,
+                        int count, int64_t stride) {
+  Assignments probes;
   for (int probe = 0; probe < count; ++probe) {
-    probes.push_back(assignment(tracer.symbols(), ties, probe, Moves::kSteps));
+    probes.push_back(assignment(tracer.symbols(), ties, probe, Moves::kSteps, stride));
     if (!sizes_exist(tracer, arguments, probes.back())) {
-      probes.back() = assignment(tracer.symbols(), ties, probe, Moves::kMultiples);
+      probes.back() = assignment(tracer.symbols(), ties, probe, Moves::kMultiples, stride);
     }
   }
   return probes;
+}
+
+size_t symbolic_sizes(Tracer& tracer, const std::vector<Argument>& arguments) {
+  size_t count = 0;
+  for (const Argument& argument : arguments) {
+    for_each_value(argument, [&](ValueId id) {
+      const std::vector<Expr>& shape = tracer.type(id).shape;
+      count += std::count_if(shape.begin(), shape.end(), [](auto& e) { return !e.is_constant(); });
+    });
+  }
+  return count;
+}
+
+// How many of the operands' sizes move from probe to probe.
+size_t moving_sizes(Tracer& tracer, const std::vector<Argument>& arguments,
+                    const Assignments& probes) {
+  size_t moving = 0;
+  for (const Argument& argument : arguments) {
+    for_each_value(argument, [&](ValueId id) {
+      for (const Expr& size : tracer.type(id).shape) {
+        if (size.is_constant()) continue;
+        std::set<int64_t> seen;
+        for (const auto& values : probes) seen.insert(evaluate(size, values));
+        moving += seen.size() >= std::min<size_t>(3, probes.size()) ? 1 : 0;
+      }
+    });
+  }
+  return moving;
+}
+
+// A size like floor(s / 320) stands still while s makes small steps, and what depends on it would
+// look constant: the steps are as large as it takes to move every size that can be moved. The
+// strides are odd, so that remainders vary too.
+Assignments assignments(Tracer& tracer, const std::vector<Argument>& arguments, const Ties& ties,
+                        int count) {
+  const size_t wanted = symbolic_sizes(tracer, arguments);
+  Assignments best;
+  size_t most = 0;
+  for (const int64_t stride : {1, 9, 65, 513}) {
+    Assignments probes = assignments(tracer, arguments, ties, count, stride);
+    const size_t moving = moving_sizes(tracer, arguments, probes);
+    if (best.empty() || moving > most) {
+      most = moving;
+      best = std::move(probes);
+    }
+    if (most == wanted) break;
+  }
+  return best;
 }
 
 class Candidates {

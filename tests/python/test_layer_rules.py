@@ -41,3 +41,17 @@ def test_grid_sample(mode: str) -> None:
     other = {"x": torch.randn(3, 4, 8, 9), "grid": torch.rand(3, 5, 2, 2) * 2 - 1}
     for given in (inputs, other):
         torch.testing.assert_close(program.run(given), model(**given))
+
+
+@pytest.mark.parametrize(
+    "pool", [nn.AvgPool1d(2), nn.AvgPool1d(3, 2, 1), nn.MaxPool1d(2), nn.LPPool1d(2, 2)]
+)
+def test_what_depends_on_a_size_that_small_steps_do_not_move(pool: nn.Module) -> None:
+    class Pools(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return pool(x[:, None, : x.shape[1] // 320])
+
+    program = capture(Pools().eval(), {"x": torch.randn(2, 1600)}, dynamic=True)
+    for shape in ((2, 1600), (3, 2400), (1, 6000), (2, 960)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(program.run({"x": x}), Pools()(x))
