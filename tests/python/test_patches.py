@@ -195,3 +195,18 @@ def types_namespace(**names: Any) -> Any:
 
 def types_bound(function: Any, owner: Any) -> Any:
     return types.MethodType(function, owner)
+
+
+def test_position_embeddings_of_radio_are_the_originals_for_any_proportion() -> None:
+    from transformers.models.radio.modeling_radio import RadioPatchEmbeddings
+
+    from portwright.exporters.patching import source_fingerprint
+    from portwright.patches.resampling import _radio_position_embedding
+
+    original = RadioPatchEmbeddings._interpolate_position_embedding
+    assert source_fingerprint(original) == "a3d417c3"  # else the patch is not installed
+    patched = _radio_position_embedding(original)
+    owner = types_namespace(position_embedding=torch.randn(1, 16, 6), max_rows=4, max_cols=4)
+    for sides in ((3, 5), (5, 3), (4, 4), (8, 2)):
+        expected = original(owner, sides, torch.float32)
+        assert torch.equal(patched(owner, sides, torch.float32), expected)

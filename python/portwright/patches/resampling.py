@@ -106,3 +106,27 @@ def _cosmos3_edge(original: Any) -> Any:
         return result.to(positional_embeddings.dtype)
 
     return resize_positional_embeddings
+
+
+@register_patch(
+    "dynamo",
+    "transformers.models.radio.*.RadioPatchEmbeddings._interpolate_position_embedding",
+    sources=["a3d417c3"],
+)
+def _radio_position_embedding(original: Any) -> Any:
+    """Resampled to a square and cut to the image, without asking which side is the shorter one.
+
+    The original cuts a side only where it is longer than the image's, a decision on the image that
+    excludes other proportions; cutting the other one does nothing.
+    """
+
+    def interpolate(self: Any, input_dims: Any, dtype: torch.dtype) -> torch.Tensor:
+        rows, columns = input_dims
+        grid = self.position_embedding.reshape(1, self.max_rows, self.max_cols, -1)
+        side = torch.sym_max(rows, columns)  # type: ignore[no-untyped-call]
+        square = torch.nn.functional.interpolate(
+            grid.permute(0, 3, 1, 2).float(), size=(side, side), mode="bilinear"
+        )
+        return square.to(dtype)[..., :rows, :columns].flatten(2).permute(0, 2, 1)
+
+    return interpolate
