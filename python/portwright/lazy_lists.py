@@ -273,10 +273,10 @@ class Zipped(LazyList):
 
     @property
     def size(self) -> Any:
-        sizes = [items.size for items in self.lists]
-        if not all(size == sizes[0] for size in sizes[1:]):
-            raise NeedsUnrolling
-        return sizes[0]
+        size = self.lists[0].size
+        for items in self.lists[1:]:
+            size = torch.sym_min(size, items.size)  # type: ignore[no-untyped-call]
+        return size
 
     def read_all(self) -> Sequence[Any]:
         return list(zip(*(items.real() for items in self.lists), strict=False))
@@ -286,6 +286,8 @@ class Zipped(LazyList):
         return lambda index: tuple(read(index) for read in readers)
 
     def piece(self, way: Way) -> Any:
+        if not all(items.size == self.size for items in self.lists):
+            return None  # the longer ones have elements that belong to no tuple
         found = [items.piece(way) for items in self.lists]
         return None if any(piece is None for piece in found) else tuple(found)
 

@@ -71,10 +71,11 @@ def _no_collections() -> Iterator[None]:
 
 @contextlib.contextmanager
 def staged(model: torch.nn.Module) -> Iterator[None]:
-    """Eval mode, export flags, no autograd; all put back afterwards."""
+    """Eval mode, export flags, no autograd; put back afterwards, with the random state."""
     training = [module for module in model.modules() if module.training]
     if training:
         warnings.warn("the model is in training mode: it is exported in eval mode", stacklevel=4)
+    random_state = torch.get_rng_state()
     flags = {"_is_compiling_flag": True, "_is_exporting_flag": True}
     try:
         for module in training:
@@ -87,6 +88,7 @@ def staged(model: torch.nn.Module) -> Iterator[None]:
         ):
             yield
     finally:
+        torch.set_rng_state(random_state)
         for module in training:
             module.training = True
 
@@ -179,6 +181,16 @@ _TENSOR_METHODS = {
 }
 
 
+def _seeding(manual_seed: Any) -> Any:
+    """torch.manual_seed, which tells the tracer that what is drawn next is always the same."""
+
+    def seed(number: int) -> Any:
+        _core.note_seed()
+        return manual_seed(number)
+
+    return seed
+
+
 def _hash_size(self: Any) -> int:
     """A symbolic number as a dict key: the model looks up by its value, which is a decision."""
     return hash(int(self))
@@ -234,7 +246,7 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
             (torch.SymInt, {"__hash__": _hash_size, "__rmul__": lazy_functions.times}),
             (rnn, {"pad_sequence": lazy_functions.pad_sequence}),
             (vmap_indexing, {"mod_index": _index}),
-            (torch, _TORCH_FUNCTIONS),
+            (torch, _TORCH_FUNCTIONS | {"manual_seed": _seeding(torch.manual_seed)}),
             *((module, lazy_functions.BUILTINS) for module in _modeling_modules(model)),
         ):
             stack.enter_context(swapped(owner, replacements))

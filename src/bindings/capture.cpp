@@ -180,6 +180,9 @@ void bind_tracer(py::module_& m) {
   m.def("leave_module", [] {
     if (Tracer* tracer = Tracer::active()) tracer->leave_module();
   });
+  m.def("note_seed", [] {
+    if (Tracer* tracer = Tracer::active()) tracer->seed();
+  });
   m.def("is_traced", [](const at::Tensor& t) { return TracedTensorImpl::of(t) != nullptr; });
   m.def("read_item", [](const at::Tensor& tensor) {
     auto* traced = TracedTensorImpl::of(tensor);

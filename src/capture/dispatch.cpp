@@ -137,7 +137,7 @@ bool Tracer::replace_written_constants(const OpInfo& op, torch::jit::Stack* stac
 }
 
 bool Tracer::can_fold(const OpInfo& op, const torch::jit::Stack& stack) const {
-  if (op.random) return false;
+  if (op.random && !seeded_) return false;
   bool small = true;
   bool writable = true;
   for_each_tensor(stack, op.operands.size(), [&](const at::Tensor& tensor) {
@@ -159,6 +159,21 @@ bool Tracer::can_fold(const OpInfo& op, const torch::jit::Stack& stack) const {
     if (numel > kFoldLimit) return false;
   }
   return small && writable;
+}
+
+// A seeded draw that is not a constant would differ from eager's. Dropout draws nothing here.
+void Tracer::check_draw(const OpInfo& op) const {
+  if (!op.random || !seeded_) return;
+  for (const OperandInfo& operand : op.operands) {
+    if (operand.name.starts_with("train") || operand.name == "dropout_p") return;
+  }
+  const Place place = current_place();
+  throw Error(ErrorCode::kUnsupported,
+              op.name +
+                  " draws random numbers after torch.manual_seed, with a size or from values "
+                  "that are not constant: a program cannot repeat that. Draw them outside "
+                  "the model and pass them as an input",
+              place.source, place.module_path);
 }
 
 void Tracer::fail_if_due(bool late) {
@@ -190,6 +205,7 @@ void Tracer::take_call(const c10::OperatorHandle& handle, c10::DispatchKeySet ke
     run_for_real(op, keys, stack);
     return;
   }
+  if (op.kind != OpKind::kDecompose) check_draw(op);
   try {
     if (!call_autocast(op, stack)) dispatch(op, keys, stack);
   } catch (const c10::Error& error) {

@@ -55,6 +55,10 @@ class Tracer {
   void start();
   void stop();
 
+  // The model has seeded the random numbers: what it draws from here on is the same in every run,
+  // so it becomes constants. Draws of symbolic sizes are Error(kUnsupported).
+  void seed() { seeded_ = true; }
+
   // For tests: the operator call after `calls` more ones throws Error(kInternal), either before the
   // call does anything or, `late`, when it is done.
   void fail_after(uint64_t calls, bool late) { fault_ = Fault{calls, late}; }
@@ -156,6 +160,7 @@ class Tracer {
     bool late;
   };
   void fail_if_due(bool late);
+  void check_draw(const OpInfo& op) const;
 
   Operands inspect(const OpInfo& op, const torch::jit::Stack& stack);
   bool replace_written_constants(const OpInfo& op, torch::jit::Stack* stack);
@@ -202,6 +207,7 @@ class Tracer {
 
   uint64_t capture_id_;
   std::optional<Fault> fault_;
+  bool seeded_ = false;
   OpCatalog& catalog_;
   std::shared_ptr<Program> program_ = std::make_shared<Program>();
   std::vector<size_t> type_epochs_;  // replacement_count() at which a value's type was resolved

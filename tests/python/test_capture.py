@@ -17,6 +17,7 @@ from portwright.errors import (
     GuardViolatedError,
     InvalidArgumentError,
     PortwrightError,
+    UnsupportedError,
 )
 
 
@@ -249,6 +250,24 @@ def test_random_operators_are_not_baked_in() -> None:
     program = captured(lambda x: x + torch.rand(6), torch.zeros(4, 6))
     first, second = (program.run({"x": torch.zeros(4, 6)}) for _ in range(2))
     assert not torch.equal(first, second)
+
+
+def test_seeded_draws_are_as_in_eager() -> None:
+    def draws(x: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(3)
+        return x + torch.randn(6) + torch.nn.functional.dropout(x, 0.5, training=False)
+
+    state = torch.get_rng_state()
+    program = captured(draws, torch.zeros(4, 6))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert_same(program, Lambda(draws), torch.zeros(5, 6))
+
+    def draws_rows(x: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(3)
+        return x + torch.randn(x.shape[0], 1)
+
+    with pytest.raises(UnsupportedError, match=r"manual_seed.*\n.*test_capture\.py"):
+        captured(draws_rows, torch.zeros(4, 6))
 
 
 def test_an_input_outside_the_guards_is_refused_by_name() -> None:
