@@ -86,8 +86,10 @@ def _module(module: nn.Module) -> dict[str, Any]:
     for key, value in vars(module).items():
         if isinstance(value, dict):
             found[f"{key} holds"] = list(_identities(value).items())
-        elif isinstance(value, (list, set)):
+        elif isinstance(value, list):
             found[f"{key} holds"] = [id(item) for item in value]
+        elif isinstance(value, set):  # whose order is no state: strings hash anew in each process
+            found[f"{key} holds"] = {id(item) for item in value}
     for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
         if tensor is not None:
             found[f"{name} is"] = (tensor.data_ptr(), tensor._version, tensor.requires_grad)
