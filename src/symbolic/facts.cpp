@@ -271,10 +271,21 @@ bool SymbolTable::rather_replace(SymbolId a, SymbolId b) const {
   return a > b;
 }
 
+// Whether the value is known wherever the symbol is: sizes of inputs are known from the start, the
+// data's from where they are read, in the order in which they were added.
+bool SymbolTable::known_with(SymbolId id, const Expr& value) const {
+  bool known = true;
+  for_each_symbol(value, [&](SymbolId other) {
+    known = known && (!symbols_[other].unbacked || (symbols_[id].unbacked && other < id));
+  });
+  return known;
+}
+
 void SymbolTable::learn_equality(const Expr& difference, const Guard& guard) {
   const std::vector<Isolated> found = isolations(difference, *this);
   const Isolated* best = nullptr;
   for (const Isolated& candidate : found) {
+    if (!known_with(candidate.symbol, candidate.value)) continue;
     if (best == nullptr || rather_replace(candidate.symbol, best->symbol)) best = &candidate;
   }
   if (best == nullptr) {

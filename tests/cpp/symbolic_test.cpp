@@ -56,6 +56,29 @@ TEST_F(Symbolic, OppositeInequalitiesAreAnEquality) {
   EXPECT_EQ(table.resolve(s), table.resolve(t));
 }
 
+TEST_F(Symbolic, AnEqualityReplacesOnlyByWhatIsKnownEarlier) {
+  SymbolInfo data;
+  data.unbacked = true;
+  data.range = {0, 1024};
+  data.hint = 8;
+  const Expr early = table.add_symbol(data);
+  data.hint = 4;
+  const Expr rows = table.add_symbol(data);
+  data.hint = 2;
+  const Expr columns = table.add_symbol(data);
+
+  guard(early, Relation::kEq, rows * columns);
+  EXPECT_FALSE(table.replacement(*early.symbol()));
+  EXPECT_EQ(table.decide(Predicate::compare(early, Relation::kGe, rows * columns)), true);
+
+  guard(s, Relation::kEq, rows * columns);
+  EXPECT_FALSE(table.replacement(*s.symbol()));
+
+  guard(s, Relation::kEq, early);
+  ASSERT_TRUE(table.replacement(*early.symbol()));
+  EXPECT_EQ(*table.replacement(*early.symbol()), s);
+}
+
 TEST_F(Symbolic, ARequirementThatFailsAtTheHintsIsAnError) {
   EXPECT_THROW(table.require(Predicate::compare(s, Relation::kEq, 9), GuardKind::kEquality, {}, ""),
                Error);

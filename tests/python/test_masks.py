@@ -48,3 +48,20 @@ def test_a_mask_that_eager_may_skip(
         expected = model(**given)
         got = program.module()(**given)
         torch.testing.assert_close(got, expected)
+
+
+class OwnMask(Attention):
+    """Makes its 2-D mask itself: of a fixed size it is a constant of the program."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(x, torch.ones(x.shape[:2], dtype=torch.bool))
+
+
+@pytest.mark.parametrize("causal_mask", [True, False])
+@pytest.mark.parametrize("causal_module", [True, False])
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_a_mask_of_the_models_own(causal_mask: bool, causal_module: bool, dynamic: bool) -> None:
+    model = OwnMask(causal_mask, causal_module).eval()
+    x = torch.randn(2, 6, 4)
+    program = DynamoExporter().export(model, {"x": x}, {"dynamic": dynamic})
+    torch.testing.assert_close(program.module()(x=x), model(x))

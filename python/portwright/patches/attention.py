@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from portwright import _core, lazy_lists
+from portwright import lazy_lists
 from portwright.exporters.patching import register_patch
 
 _SKIP = "_portwright_skip"
@@ -54,7 +54,7 @@ def _get_mask_function(original: Any) -> Any:
 
         def sdpa_mask(*args: Any, **kwargs: Any) -> Any:
             mask = function(*args, **kwargs)
-            if isinstance(mask, torch.Tensor) and _core.is_traced(mask):
+            if isinstance(mask, torch.Tensor):
                 given = signature.bind(*args, **kwargs)
                 given.apply_defaults()
                 setattr(mask, _SKIP, given.arguments)
