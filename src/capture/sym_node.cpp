@@ -83,7 +83,9 @@ c10::SymNode TracedSymNode::arithmetic(const c10::SymNode& other, IntegerOp inte
                                        RealOp real_op) {
   const SymbolicValue right = to_symbolic(other);
   if (is_int() && std::holds_alternative<Expr>(right)) {
-    return make(integer_op(std::get<Expr>(value_), std::get<Expr>(right)));
+    const Expr result = integer_op(std::get<Expr>(value_), std::get<Expr>(right));
+    const Interval range = symbols_->range(result);
+    return make(range.is_point() ? Expr(range.lo) : result);
   }
   return make(Real::binary(real_op, as_real(value_), as_real(right)));
 }

@@ -242,10 +242,7 @@ void SymbolTable::learn_nonnegative(const Expr& expr, const Guard& guard) {
   nonnegative_.push_back(expr);
   const Expr variable = without_constant(expr);
   const auto& terms = variable.node()->terms;
-  if (terms.size() != 1 || terms[0].factors.size() != 1 ||
-      terms[0].factors[0]->kind != AtomKind::kSymbol) {
-    return;
-  }
+  if (terms.size() != 1 || terms[0].factors.size() != 1) return;
   const int64_t factor = terms[0].coefficient;
   const int64_t constant = constant_term(expr);
   Interval range;
@@ -254,7 +251,33 @@ void SymbolTable::learn_nonnegative(const Expr& expr, const Guard& guard) {
   } else {
     range.hi = floor_quotient(constant, -factor);
   }
-  narrow_learnt(terms[0].factors[0]->symbol, range, guard);
+  const Atom& atom = *terms[0].factors[0];
+  if (atom.kind == AtomKind::kSymbol) {
+    narrow_learnt(atom.symbol, range, guard);
+  } else {
+    narrow_compound(atom, range, guard);
+  }
+}
+
+// What the range of a compound says of its operands: min(a, b) >= 3 means a >= 3 and b >= 3, and
+// floordiv(a, 4) >= 3 means a >= 12.
+void SymbolTable::narrow_compound(const Atom& atom, Interval range, const Guard& guard) {
+  atom.learnt_range = intersect(atom.learnt_range, range);
+  ++generation_;
+  const bool above = range.lo != -Interval::kInfinity;
+  const Expr bound = above ? range.lo : range.hi;
+  auto learn_side = [&](const Expr& operand, const Expr& limit) {
+    const auto difference =
+        above ? try_combine(operand, -1, limit) : try_combine(limit, -1, operand);
+    if (difference && !difference->is_constant()) learn_nonnegative(*difference, guard);
+  };
+  if (atom.kind == (above ? AtomKind::kMin : AtomKind::kMax)) {
+    learn_side(atom.a, bound);
+    learn_side(atom.b, bound);
+  } else if (atom.kind == AtomKind::kFloorDiv && atom.b.is_constant() && atom.b.constant() > 0) {
+    const auto limit = try_combine(above ? 0 : atom.b.constant() - 1, atom.b.constant(), bound);
+    if (limit) learn_side(atom.a, *limit);
+  }
 }
 
 void SymbolTable::narrow_learnt(SymbolId id, Interval range, const Guard& guard) {

@@ -151,6 +151,7 @@ class SymbolTable {
               const std::string& module_path);
   void learn(const Predicate& predicate, const Guard& guard);
   void learn_nonnegative(const Expr& expr, const Guard& guard);
+  void narrow_compound(const Atom& atom, Interval range, const Guard& guard);
   bool known_with(SymbolId id, const Expr& value) const;
   void learn_equality(const Expr& difference, const Guard& guard);
   void replace(SymbolId id, const Expr& value, const Guard& guard);

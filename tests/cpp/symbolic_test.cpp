@@ -56,6 +56,22 @@ TEST_F(Symbolic, OppositeInequalitiesAreAnEquality) {
   EXPECT_EQ(table.resolve(s), table.resolve(t));
 }
 
+TEST_F(Symbolic, GuardsOfCompoundsBoundThemAndTheirOperands) {
+  const Expr smaller = min(floor_div(s, 4), floor_div(t, 4));
+  table.require(Predicate::compare(smaller, Relation::kGe, 2), GuardKind::kDecision, {}, "");
+  EXPECT_EQ(table.range(s).lo, 8);
+  EXPECT_EQ(table.range(t).lo, 8);
+  EXPECT_EQ(table.range(smaller).lo, 2);
+  table.require(Predicate::compare(smaller, Relation::kLe, 2), GuardKind::kDecision, {}, "");
+  EXPECT_TRUE(table.range(smaller).is_point());
+  EXPECT_EQ(table.range(s).hi, 1024);  // only one of the two needs to be small
+
+  const Expr larger = max(floor_div(s, 4), floor_div(t, 4));
+  table.require(Predicate::compare(larger, Relation::kLe, 3), GuardKind::kDecision, {}, "");
+  EXPECT_EQ(table.range(s).hi, 15);
+  EXPECT_EQ(table.range(t).hi, 15);
+}
+
 TEST_F(Symbolic, AnEqualityReplacesOnlyByWhatIsKnownEarlier) {
   SymbolInfo data;
   data.unbacked = true;

@@ -487,3 +487,29 @@ def test_what_forward_sets_on_the_model_is_taken_back() -> None:
     state = model.state
     capture(model, {"x": torch.ones(2)})
     assert model.seen is None and not hasattr(model, "new") and model.state is state
+
+
+class ClampedWindow(nn.Module):
+    """As Swin's: a window of two, or of the smaller side, whose bias has room for two only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, height, width = x.shape
+        window = 2
+        if min(height // 2, width // 2) < 2:
+            return x
+        if min(height // 4, width // 4) <= window:
+            window = min(height // 4, width // 4)
+        x = x.view(batch, height // window, window, width // window, window)
+        parts = x.transpose(2, 3).reshape(-1, window * window)
+        return parts @ self.bias
+
+
+def test_a_size_that_two_conditions_leave_one_value_is_that_value() -> None:
+    model = ClampedWindow().eval()
+    program = capture(model, {"x": torch.randn(2, 8, 8)}, dynamic=True)
+    for sides in ((8, 12), (10, 8), (10, 16)):
+        assert_same(program, model, torch.randn(3, *sides))

@@ -210,3 +210,24 @@ def test_position_embeddings_of_radio_are_the_originals_for_any_proportion() -> 
     for sides in ((3, 5), (5, 3), (4, 4), (8, 2)):
         expected = original(owner, sides, torch.float32)
         assert torch.equal(patched(owner, sides, torch.float32), expected)
+
+
+def test_embeddings_of_timesformer_are_the_originals_for_any_size() -> None:
+    from transformers import TimesformerConfig
+    from transformers.models.timesformer.modeling_timesformer import TimesformerEmbeddings
+
+    from portwright.exporters.patching import source_fingerprint
+    from portwright.patches.timesformer import _embeddings
+
+    original = TimesformerEmbeddings.forward
+    assert source_fingerprint(original) == "68f523ed"  # else the patch is not installed
+    patched = _embeddings(original)
+    config = TimesformerConfig(image_size=16, patch_size=4, num_frames=3, hidden_size=8)
+    for attention in ("divided_space_time", "space_only"):
+        config.attention_type = attention
+        embeddings = TimesformerEmbeddings(config).eval()
+        for table in embeddings.parameters():
+            torch.nn.init.normal_(table)
+        for frames, height, width in ((3, 16, 16), (3, 16, 24), (5, 12, 8)):
+            video = torch.randn(2, frames, 3, height, width)
+            torch.testing.assert_close(patched(embeddings, video), original(embeddings, video))

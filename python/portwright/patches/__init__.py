@@ -13,6 +13,7 @@ from portwright.patches import (
     multimodal_rope,
     pixtral,
     resampling,
+    timesformer,
     vision,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "multimodal_rope",
     "pixtral",
     "resampling",
+    "timesformer",
     "vision",
 ]
