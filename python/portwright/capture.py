@@ -17,6 +17,7 @@ import torch
 from portwright import _core, failures, lazy_lists, tree
 from portwright.dims import DimTable
 from portwright.errors import GuardViolatedError
+from portwright.reproducer import Reproducer
 from portwright.stage import staged, tracing, unchanged
 
 # torch's export flags and nn.Module.__call__ are process-wide, so captures take turns.
@@ -75,6 +76,7 @@ def capture(
     prefer_deferred_runtime_asserts_over_guards: bool = False,
     extra_kwargs: dict[str, Any] | None = None,
     loops: bool = True,
+    reproducer: str | os.PathLike[str] | None = None,
 ) -> CapturedProgram:
     """Traces `model(**inputs, **extra_kwargs)`.
 
@@ -88,6 +90,8 @@ def capture(
         loops: a Python loop whose number of rounds is a symbol may become a loop node. Without,
             it is unrolled, which fixes the number.
         extra_kwargs: further arguments of forward that are no inputs (`use_cache=False`).
+        reproducer: a directory; a failure writes the graph up to it there, as `<class>.ir`, which
+            `Program.parse` reads. None is the environment variable PORTWRIGHT_REPRODUCER.
 
     What forward itself raises comes through as it is, with a note that says where in the model.
 
@@ -97,8 +101,10 @@ def capture(
             in a way that no guard can state.
         UnsupportedError: the model does something that cannot be captured; names the line.
     """
+    record = Reproducer(reproducer, model, inputs)
     attempt = functools.partial(
         _attempt,
+        record,
         model,
         inputs,
         dynamic,
@@ -116,6 +122,7 @@ def capture(
                     if lists.stood_for <= unrolled:
                         paths = {id(module): path for path, module in model.named_modules()}
                         failure = failures.explained(error, paths, _LIBRARY_ROOTS)
+                        record.write(failure)
                         if failure is error:
                             raise
                         raise failure from error
@@ -123,6 +130,7 @@ def capture(
 
 
 def _attempt(
+    record: Reproducer,
     model: torch.nn.Module,
     inputs: dict[str, Any],
     dynamic: bool,
@@ -133,6 +141,7 @@ def _attempt(
 ) -> CapturedProgram:
     leaves, input_tree = tree.flatten(inputs, "length or leaf")
     tracer = _core.Tracer(_CATALOG)
+    record.watch(tracer)
     tracer.set_library_roots(_LIBRARY_ROOTS)
     _name_modules(tracer, model)
     tracer.set_weights(_weights(model))

@@ -96,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--config-only", action="store_true", help="random weights from the config")
     export.add_argument("--no-verify", action="store_true", help="do not run the result")
     export.add_argument("--json", action="store_true", help="the report as JSON on stdout")
+    export.add_argument(
+        "--reproducer",
+        metavar="DIR",
+        help="if the capture fails, write the graph up to the failure there",
+    )
     export.set_defaults(run=_export)
     inspect = commands.add_parser("inspect", help="print what an ONNX file holds")
     inspect.add_argument("file", help="a .onnx file")
@@ -126,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 def _export(options: argparse.Namespace) -> int:
     from portwright.errors import InvalidArgumentError, PortwrightError
     from portwright.exporters import OnnxConfig, OnnxExporter
+    from portwright.reproducer import reproducers_in
     from portwright.sample_inputs import sample_inputs
 
     report: dict[str, Any] = {"model": options.model, "stages": {}}
@@ -142,15 +148,15 @@ def _export(options: argparse.Namespace) -> int:
     path = os.path.join(options.output, "model.onnx")
     try:
         inputs = sample_inputs(model, options.dynamic or bool(dims))
-        with step("export"):
+        with step("export"), reproducers_in(options.reproducer):
             program = OnnxExporter().export(model, inputs, config)
         with step("save"):
             os.makedirs(options.output, exist_ok=True)
             report["files"] = program.save(path)
     except InvalidArgumentError as error:
-        return _fail(options, MISUSE if dims or options.opset else FAILED, str(error))
+        return _fail(options, MISUSE if dims or options.opset else FAILED, _text(error))
     except (PortwrightError, OSError) as error:
-        return _fail(options, FAILED, str(error))
+        return _fail(options, FAILED, _text(error))
     report.update(
         inputs=program.input_names,
         outputs=program.output_names,
@@ -277,6 +283,10 @@ def _fail(options: argparse.Namespace, code: int, message: str) -> int:
         print(json.dumps({"error": message, "exit_code": code}))
     print(f"portwright: {message}", file=sys.stderr)
     return code
+
+
+def _text(error: Exception) -> str:
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
 
 
 def print_report(report: dict[str, Any]) -> None:

@@ -23,10 +23,15 @@ def explained(error: Exception, module_paths: dict[int, str], roots: Sequence[st
         module_paths: `nn.Module` path by `id(module)`.
         roots: path prefixes of code that is not the model's.
     """
-    if isinstance(error, PortwrightError):
+    if isinstance(error, PortwrightError) and error.source_file:
         return error
     file, line, module = _place(error, module_paths, roots)
     where = f"{file}:{line}" + (f" in module {module}" if module else "")
+    if isinstance(error, PortwrightError):
+        if file:
+            error.source_file, error.source_line, error.module_path = file, line, module
+            error.add_note(f"at {where}")
+        return error
     if isinstance(error, RuntimeError) and _NO_STORAGE.search(str(error)):
         refusal = DataDependentError(
             "the model reads a tensor's memory while it is traced (numpy(), tolist() of floats, "

@@ -28,12 +28,17 @@ std::string to_string(const SourceLine& source) {
 }
 
 Error::Error(ErrorCode code, const std::string& message)
-    : std::runtime_error(message), code_(code) {}
+    : std::runtime_error(message), code_(code), message_(message) {}
 
 Error::Error(ErrorCode code, const std::string& message, SourceLine source, std::string module_path)
     : std::runtime_error(with_place(message, source, module_path)),
       code_(code),
+      message_(message),
       source_(std::move(source)),
       module_path_(std::move(module_path)) {}
+
+Error Error::with_line(const std::string& line) const {
+  return {code_, message_ + "\n  " + line, source_, module_path_};
+}
 
 }  // namespace portwright

@@ -44,12 +44,16 @@ class Error : public std::runtime_error {
   // The same, with where in the model it happened appended to what().
   Error(ErrorCode code, const std::string& message, SourceLine source, std::string module_path);
 
+  // The same error with a further line, before the place.
+  Error with_line(const std::string& line) const;
+
   ErrorCode code() const { return code_; }
   const SourceLine& source() const { return source_; }
   const std::string& module_path() const { return module_path_; }
 
  private:
   ErrorCode code_;
+  std::string message_;  // without the place
   SourceLine source_;
   std::string module_path_;
 };

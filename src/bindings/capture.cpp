@@ -172,7 +172,8 @@ void bind_tracer(py::module_& m) {
       .def("start", &Tracer::start)
       .def("stop", &Tracer::stop)
       .def("fail_after", &Tracer::fail_after, py::arg("calls"), py::arg("late") = false)
-      .def("finish", &Tracer::finish);
+      .def("finish", &Tracer::finish)
+      .def("unfinished", &Tracer::unfinished);
   m.def("enter_module", [](const py::handle& module) {
     Tracer* tracer = Tracer::active();
     if (tracer != nullptr) tracer->enter_module(module.ptr());

@@ -101,9 +101,9 @@ Expr Tracer::symbol_of_item(ValueId id, bool is_size) {
   if (!integral(operand.dtype)) {
     const Place place = current_place();
     throw Error(ErrorCode::kDataDependent,
-                "the model reads a float out of a tensor while it is traced, so what it does next "
-                "depends on data that only exists at run time. Keep it as a tensor, or compute it "
-                "outside the model and pass it in",
+                "the model reads a float out of a tensor while it is traced (" + describe(id) +
+                    "), so what it does next depends on data that only exists at run time. Keep it "
+                    "as a tensor, or compute it outside the model and pass it in",
                 place.source, place.module_path);
   }
   const bool truth = operand.dtype == DType::kBool;

@@ -213,6 +213,10 @@ void Tracer::take_call(const c10::OperatorHandle& handle, c10::DispatchKeySet ke
     throw Error(ErrorCode::kInvalidArgument,
                 op.name + " cannot run on these shapes: " + error.what_without_backtrace(),
                 place.source, place.module_path);
+  } catch (const Error& error) {
+    const Place place = current_place();
+    if (error.source().known() || !place.source.known()) throw;
+    throw Error(error.code(), op.name + ": " + error.what(), place.source, place.module_path);
   }
 }
 

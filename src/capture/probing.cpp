@@ -7,6 +7,7 @@
 #include <torch/csrc/utils/pybind.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <set>
 
@@ -278,6 +279,10 @@ torch::jit::Stack run_meta(Tracer& tracer, const OpInfo& op, const std::vector<A
   return stack;
 }
 
+constexpr const char* kKeepStatic =
+    ". Keep the dims that it comes from static (Dim.STATIC), or write this line with other "
+    "operators";
+
 [[noreturn]] void refuse(const OpInfo& op, const std::string& why) {
   const Place place = current_place();
   throw Error(ErrorCode::kUnsupported, op.name + ": " + why, place.source, place.module_path);
@@ -294,10 +299,13 @@ TensorType fit_tensor(const OpInfo& op, const Candidates& candidates,
     std::string values;
     for (int64_t value : samples) values += (values.empty() ? "" : ", ") + std::to_string(value);
     refuse(op, std::string("its result's ") + what + " " + std::to_string(dim) +
-                   " is no simple expression of the operands' sizes (sampled: " + values + ")");
+                   " is no simple expression of the operands' sizes (sampled: " + values + ")" +
+                   kKeepStatic);
   };
   for (const at::Tensor& tensor : seen) {
-    if (tensor.dim() != seen[0].dim()) refuse(op, "the rank of its result depends on sizes");
+    if (tensor.dim() != seen[0].dim()) {
+      refuse(op, std::string("the rank of its result depends on sizes") + kKeepStatic);
+    }
   }
   for (int64_t dim = 0; dim < seen[0].dim(); ++dim) {
     type.shape.push_back(fit([dim](const at::Tensor& t) { return t.size(dim); }, "size", dim));
@@ -343,6 +351,9 @@ Probes run_probes(Tracer& tracer, const OpInfo& op, const std::vector<Argument>&
   } catch (const std::exception& error) {
     probes.objection = error.what();
   }
+  if (probes.objection) {  // without the Python stack that pybind11 appends
+    probes.objection = probes.objection->substr(0, probes.objection->find("\n\nAt:\n"));
+  }
   return probes;
 }
 
@@ -383,6 +394,16 @@ bool learn_needed_sizes(Tracer& tracer, const OpInfo& op, const std::vector<Argu
   return true;
 }
 
+// PyTorch's fallback for Meta, which only objects, does not count.
+bool has_meta_kernel(const c10::OperatorHandle& op) {
+  using c10::DispatchKey;
+  constexpr std::array<DispatchKey, 4> keys = {
+      DispatchKey::Meta, DispatchKey::CompositeImplicitAutograd,
+      DispatchKey::CompositeExplicitAutograd, DispatchKey::CompositeExplicitAutogradNonFunctional};
+  return std::any_of(keys.begin(), keys.end(),
+                     [&](DispatchKey key) { return op.hasKernelForDispatchKey(key); });
+}
+
 }  // namespace
 
 ResultTypes Tracer::probe(const OpInfo& op, const std::vector<Argument>& arguments) {
@@ -391,6 +412,11 @@ ResultTypes Tracer::probe(const OpInfo& op, const std::vector<Argument>& argumen
   Probes probes = run_probes(*this, op, arguments, no_ties(symbols()), count);
   if (probes.objection && learn_needed_sizes(*this, op, arguments)) {
     probes = run_probes(*this, op, arguments, no_ties(symbols()), count);
+  }
+  if (probes.objection && !has_meta_kernel(op.handle)) {
+    refuse(op,
+           "PyTorch has no Meta kernel for it, so the shape of its result is unknown. Register one "
+           "with torch.library.register_fake, or write this line with other operators");
   }
   if (probes.objection) refuse(op, "cannot run on these sizes: " + *probes.objection);
   const std::vector<torch::jit::Stack>& stacks = probes.results;
@@ -409,7 +435,7 @@ ResultTypes Tracer::probe(const OpInfo& op, const std::vector<Argument>& argumen
       const size_t count = stacks[0][i].toTensorVector().size();
       for (const auto& stack : stacks) {
         if (stack[i].toTensorVector().size() != count) {
-          refuse(op, "the number of its results depends on sizes");
+          refuse(op, std::string("the number of its results depends on sizes") + kKeepStatic);
         }
       }
       for (size_t j = 0; j < count; ++j) {

@@ -1,8 +1,10 @@
 // Turning one operator call into a node: result types first, then the node itself.
+#include <algorithm>
 #include <cstring>
 
 #include "capture/provenance.h"
 #include "capture/tracer.h"
+#include "ir/text.h"
 
 namespace portwright {
 namespace {
@@ -85,9 +87,50 @@ ResultTypes Tracer::result_types(const OpInfo& op, const std::vector<Argument>& 
   return types;
 }
 
+// "of aten.linear.default(f32[s0, 3], f32[4, 4]), where s0 = 2 is input.size(0)".
+std::string Tracer::describe_call(const OpInfo& op, const std::vector<Argument>& arguments) {
+  std::string types;
+  std::vector<SymbolId> seen;
+  for (const Argument& argument : arguments) {
+    for_each_value(argument, [&](ValueId id) {
+      types += (types.empty() ? "" : ", ") + to_string(type(id));
+      for (const Expr& size : type(id).shape) {
+        for_each_symbol(size, [&](SymbolId symbol) {
+          if (std::find(seen.begin(), seen.end(), symbol) == seen.end()) seen.push_back(symbol);
+        });
+      }
+    });
+  }
+  std::string text = "of " + op.name + "(" + types + ")";
+  for (SymbolId symbol : seen) {
+    const SymbolInfo& info = symbols().info(symbol);
+    text += (symbol == seen.front() ? ", where " : ", ") + info.name + " = " +
+            std::to_string(info.hint) + " is " + info.origin;
+  }
+  return text;
+}
+
+std::string Tracer::describe(ValueId id) {
+  find_producers();
+  const std::string text = to_string(type(id));
+  const auto producer = producers_.find(id);
+  if (producer == producers_.end()) {
+    const std::string& name = program_->graph.values[id].name;
+    return name.empty() ? "a constant, " + text : "'" + name + "', " + text;
+  }
+  const Node& node = program_->graph.nodes[producer->second];
+  const std::string source = to_string(program_->source(node));
+  return "the result " + text + " of " + node.op + (source.empty() ? "" : " at " + source);
+}
+
 std::vector<Output> Tracer::record(const OpInfo& op, std::vector<Argument> arguments) {
   if (!ended_.empty()) require_live(arguments);
-  ResultTypes types = result_types(op, arguments);
+  ResultTypes types;
+  try {
+    types = result_types(op, arguments);
+  } catch (const Error& error) {
+    throw error.with_line(describe_call(op, arguments));
+  }
   Graph& graph = program_->graph;
   Node node;
   node.op = op.name;
@@ -123,11 +166,18 @@ ValueId Tracer::record_one(const std::string& op, std::vector<Argument> argument
 
 void Tracer::require_equal(const Expr& a, const Expr& b) {
   if (a == b) return;
-  const Predicate equal =
-      Predicate::compare(symbols().resolve(a), Relation::kEq, symbols().resolve(b));
+  const Expr left = symbols().resolve(a);
+  const Expr right = symbols().resolve(b);
+  const Predicate equal = Predicate::compare(left, Relation::kEq, right);
   const auto truth = symbols().decide(equal);
   if (truth == true) return;
   const Place place = current_place();
+  if (left.is_constant() && right.is_constant()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "the sizes " + to_string(left) + " and " + to_string(right) +
+                    " must be equal, as eager would say of these inputs too",
+                place.source, place.module_path);
+  }
   symbols().require(equal, GuardKind::kEquality, place.source, place.module_path);
 }
 

@@ -181,6 +181,24 @@ std::shared_ptr<Program> Tracer::finish(
   return program_;
 }
 
+std::shared_ptr<Program> Tracer::unfinished() {
+  Graph& graph = program_->graph;
+  if (!graph.inputs.empty()) return program_;  // it failed after the trace
+  graph.outputs.clear();
+  program_->outputs.clear();
+  for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend() && graph.outputs.empty();
+       ++node) {
+    for_each_output(*node, [&](ValueId id) {
+      graph.outputs.push_back(id);
+      const std::string name = "last_" + std::to_string(program_->outputs.size());
+      program_->outputs.push_back({OutputKind::kUserOutput, name});
+    });
+  }
+  add_inputs();
+  apply_equalities();
+  return program_;
+}
+
 // What was written in place is an output too, before the user's own: torch.export's order.
 void Tracer::add_outputs(const std::vector<std::pair<std::string, at::Tensor>>& outputs) {
   auto emit = [&](OutputKind kind, const std::string& target, const at::Tensor& tensor) {

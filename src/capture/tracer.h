@@ -67,6 +67,9 @@ class Tracer {
   // and inputs are added to the signature. The tracer is spent.
   std::shared_ptr<Program> finish(const std::vector<std::pair<std::string, at::Tensor>>& outputs);
 
+  // After a trace that failed: the program up to there, whose output is what the last node gives.
+  std::shared_ptr<Program> unfinished();
+
   // The module stack, kept by the wrapper of nn.Module.__call__.
   void enter_module(const void* module);
   void leave_module();
@@ -88,6 +91,10 @@ class Tracer {
   uint32_t module_index();
   FrameReader& frames() { return frames_; }
   uint32_t source_index(const SourceLine& source);
+
+  // A value, and a call that is being recorded, for messages.
+  std::string describe(ValueId id);
+  std::string describe_call(const OpInfo& op, const std::vector<Argument>& arguments);
 
   // Appends a node; gives its results' values in order.
   std::vector<Output> record(const OpInfo& op, std::vector<Argument> arguments);

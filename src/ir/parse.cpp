@@ -26,9 +26,12 @@ class Scanner {
                                        std::to_string(column) + ": expected " + expected);
   }
 
+  // White space, and comments from '#' to the end of the line.
   void skip_space() {
-    while (position_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[position_]))) {
-      ++position_;
+    for (bool comment = false; position_ < text_.size(); ++position_) {
+      const char c = text_[position_];
+      comment = c == '#' || (comment && c != '\n');
+      if (!comment && !std::isspace(static_cast<unsigned char>(c))) return;
     }
   }
 

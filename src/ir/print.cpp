@@ -52,13 +52,17 @@ bool printable_name(const std::string& name) {
                      [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '.'; });
 }
 
-std::string type_text(const TensorType& type) {
+}  // namespace
+
+std::string to_string(const TensorType& type) {
   std::string text(to_string(type.dtype));
   auto item = [](const Expr& expr) { return to_string(expr); };
   text += bracketed(type.shape, item);
   if (type.strides) text += " strides " + bracketed(*type.strides, item);
   return text;
 }
+
+namespace {
 
 template <typename T>
 std::string elements_text(const Weight& weight) {
@@ -103,10 +107,10 @@ class GraphPrinter {
       if (!types.empty()) types += ", ";
       if (const auto* id = std::get_if<ValueId>(&output)) {
         results += value(*id);
-        types += type_text(graph_.type(*id));
+        types += to_string(graph_.type(*id));
       } else if (const auto* list = std::get_if<ValueList>(&output)) {
         results += bracketed(*list, [this](ValueId id) { return value(id); });
-        types += bracketed(*list, [this](ValueId id) { return type_text(graph_.type(id)); });
+        types += bracketed(*list, [this](ValueId id) { return to_string(graph_.type(id)); });
       } else {
         results += "None";
         types += "None";
@@ -143,7 +147,7 @@ class GraphPrinter {
     std::string text = "graph(";
     for (size_t i = 0; i < body.inputs.size(); ++i) {
       if (i > 0) text += ", ";
-      text += inner.value(body.inputs[i]) + " : " + type_text(body.type(body.inputs[i]));
+      text += inner.value(body.inputs[i]) + " : " + to_string(body.type(body.inputs[i]));
     }
     text += ") {\n";
     for (const Node& node : body.nodes) text += inner.node(node, indent + "  ") + "\n";
@@ -225,7 +229,7 @@ std::string print(const Program& program) {
     text += "  input " + std::string(word_of(kInputWords, spec.kind));
     if (spec.kind == InputKind::kBuffer && !spec.persistent) text += " transient";
     text += " " + printer.value(graph.inputs[i]) + " " + quoted(spec.target) + " : " +
-            type_text(graph.type(graph.inputs[i]));
+            to_string(graph.type(graph.inputs[i]));
     if (spec.weight) text += " = " + weight_text(*spec.weight);
     text += '\n';
   }

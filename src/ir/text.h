@@ -28,6 +28,7 @@
 namespace portwright {
 
 std::string print(const Program& program);
+std::string to_string(const TensorType& type);
 // One node as print() shows it, without its line end.
 std::string print(const Program& program, const Node& node);
 

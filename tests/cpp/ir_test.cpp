@@ -29,6 +29,13 @@ TEST(Text, RoundTrips) {
   EXPECT_EQ(print(again), text);
 }
 
+TEST(Text, MayHoldComments) {
+  const std::string text = print(linear_program());
+  std::string commented = "# what it is: program {\n#\n" + text + "# and its end";
+  commented.replace(commented.find("  input"), 2, " # \"the inputs\"\n  ");
+  EXPECT_EQ(print(parse(commented)), text);
+}
+
 TEST(Text, KeepsWhereANodeCameFrom) {
   const Program again = parse(print(linear_program()));
   EXPECT_EQ(again.module_path(again.graph.nodes.at(0)), "linear");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,25 @@ def test_an_unwritable_output_is_a_failed_export(bert_directory: str, tmp_path: 
     (tmp_path / "file").write_text("")
     code = cli.main(["export", bert_directory, "-o", str(tmp_path / "file" / "out")])
     assert code == cli.FAILED
+
+
+def test_a_failed_capture_leaves_a_reproducer(
+    bert_directory: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from transformers.models.bert.modeling_bert import BertPooler
+
+    monkeypatch.delenv("PORTWRIGHT_REPRODUCER", raising=False)
+    monkeypatch.setattr(BertPooler, "forward", lambda self, x: x[:, 0] * float(x.sum()))
+    folder = tmp_path / "failed"
+    arguments = ["export", bert_directory, "-o", str(tmp_path), "--reproducer", str(folder)]
+    assert cli.main(arguments) == cli.FAILED
+    message = capsys.readouterr().err
+    assert "reads a float" in message and str(folder / "BertModel.ir") in message
+    assert "aten.sum.default" in (folder / "BertModel.ir").read_text()
+    assert "PORTWRIGHT_REPRODUCER" not in os.environ
 
 
 def test_inspecting_garbage_is_misuse(tmp_path: Path) -> None:
