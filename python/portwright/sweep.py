@@ -190,6 +190,11 @@ def summary(rows: list[dict[str, Any]]) -> str:
     for reason, ids in sorted(groups.items(), key=lambda item: -len(item[1])):
         more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
         lines.append(f"{len(ids):5}  {reason}\n         {', '.join(ids[:3])}{more}")
+    for kind in ("patches", "preparers"):
+        counts = collections.Counter(name for row in rows for name in row.get(kind, ()))
+        cases = sum(bool(row.get(kind)) for row in rows)
+        lines.append(f"{cases} cases used {kind}" + (", each in so many:" if counts else ""))
+        lines += [f"{count:5}  {name}" for name, count in counts.most_common()]
     return "\n".join(lines)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from portwright import usage
 from portwright.errors import PortwrightError
 from portwright.sweep_inputs import sweep_inputs
 from portwright.verify import CAPTURE_TOLERANCE, RUNTIME_TOLERANCE, compare
@@ -96,7 +97,8 @@ def run_case(zoo: Any, case: str, stage: str, dynamic: bool, peer: bool = False)
     Returns:
         `id`, `status` ("right" or "wrong"), `reason` ("" when right), `detail`, and times in
         seconds: `build_s`, `export_s`; `runs` counts the inputs that eager accepted, `failed`
-        names those at which the export differs; `notes` counts the dims that the program narrows.
+        names those at which the export differs; `notes` counts the dims that the program narrows;
+        `patches` and `preparers` name the extension points that the export made use of.
     """
     row: dict[str, Any] = {"id": case, "stage": stage, "dynamic": dynamic, "peer": peer}
     row["status"] = "wrong"
@@ -109,12 +111,17 @@ def run_case(zoo: Any, case: str, stage: str, dynamic: bool, peer: bool = False)
     ours, theirs, tolerance = STAGES[stage]
     sample = copy.deepcopy(inputs)
     start = time.perf_counter()
-    try:
-        run, facts = (theirs if peer else ours)(model, sample, dynamic)
-    except PortwrightError as error:
-        return {**row, "reason": type(error).__name__, "detail": str(error)}
-    except Exception as error:
-        return {**row, "reason": f"raised {type(error).__name__}", "detail": _text(error)}
+    problem: tuple[str, str] | None = None
+    with usage.recorded() as used:
+        try:
+            run, facts = (theirs if peer else ours)(model, sample, dynamic)
+        except PortwrightError as error:
+            problem = type(error).__name__, str(error)
+        except Exception as error:
+            problem = f"raised {type(error).__name__}", _text(error)
+    row |= {"patches": sorted(used["patch"]), "preparers": sorted(used["preparer"])}
+    if problem:
+        return {**row, "reason": problem[0], "detail": problem[1]}
     row |= {"export_s": round(time.perf_counter() - start, 4), **facts, "runs": 0}
     problems = {}
     for name, given, expected in _accepted(zoo, case, model, inputs, dynamic):

@@ -12,7 +12,6 @@ from torch import nn
 from torch.export import Dim
 
 from portwright.exporters import DynamoExporter
-from portwright.exporters.patching import _PATCHES, apply_patches, register_patch
 from portwright.exporters.preparers import _EXPORT_INPUT_PREPARERS
 from portwright.exporters.utils import (
     get_auto_dynamic_shapes,
@@ -26,12 +25,9 @@ from portwright.exporters.utils import (
 @pytest.fixture
 def registries() -> Iterator[None]:
     preparers = dict(_EXPORT_INPUT_PREPARERS)
-    patches = {backend: list(items) for backend, items in _PATCHES.items()}
     yield
     _EXPORT_INPUT_PREPARERS.clear()
     _EXPORT_INPUT_PREPARERS.update(preparers)
-    _PATCHES.clear()
-    _PATCHES.update(patches)
 
 
 class Scaled(nn.Module):
@@ -87,8 +83,12 @@ def test_automatic_dynamic_shapes() -> None:
 
 @pytest.mark.parametrize("name", ["labels", "future_values", "return_loss"])
 def test_a_loss_is_refused_by_name(name: str) -> None:
-    with pytest.raises(ValueError, match=f"'{name}' in the sample inputs"):
-        prepare_for_export(Scaled(), {"x": torch.ones(1), name: torch.ones(1)})
+    for value in (torch.ones(1), True):
+        with pytest.raises(ValueError, match=f"'{name}' in the sample inputs"):
+            prepare_for_export(Scaled(), {"x": torch.ones(1), name: value})
+    _, prepared, _ = prepare_for_export(Scaled(), {"x": torch.ones(1), name: None})
+    assert list(prepared) == ["x"]
+    assert prepare_for_export.__doc__ is not None and f"`{name}`" in prepare_for_export.__doc__
 
 
 def test_output_flags_are_taken_out_and_given_back() -> None:
@@ -96,44 +96,6 @@ def test_output_flags_are_taken_out_and_given_back() -> None:
     _, prepared, flags = prepare_for_export(Scaled(), inputs)
     assert prepared is inputs and list(inputs) == ["x"]
     assert flags == {"use_cache": False, "return_dict": True}
-
-
-class Base:
-    def method(self) -> str:
-        return "original"
-
-    @staticmethod
-    def static() -> str:
-        return "original"
-
-    @classmethod
-    def of_class(cls) -> str:
-        return "original"
-
-
-class Derived(Base):
-    pass
-
-
-def function() -> str:
-    return "original"
-
-
-CALLS: dict[str, Any] = {
-    "Base.method": lambda: Base().method(),
-    "Base.static": lambda: Base.static(),
-    "function": lambda: function(),
-}
-
-
-@pytest.mark.parametrize("path", CALLS)
-def test_patches_are_taken_back_when_the_body_raises(registries: None, path: str) -> None:
-    register_patch("test", f"{__name__}.{path}")(lambda original: lambda *args: "patched")
-    with pytest.raises(RuntimeError, match="body"), apply_patches("test"):
-        assert CALLS[path]() == "patched"
-        raise RuntimeError("body")
-    assert CALLS[path]() == "original"
-    assert isinstance(vars(Base)["static"], staticmethod)
 
 
 def test_caches_of_a_model_become_pytrees_of_torch() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from portwright import usage
 from portwright.errors import InvalidArgumentError
 
 Preparer = Callable[[torch.nn.Module, MutableMapping[str, Any]], None]
@@ -42,5 +43,7 @@ def run_preparers(model: torch.nn.Module, inputs: MutableMapping[str, Any]) -> l
         for markers, preparer in list(_EXPORT_INPUT_PREPARERS.items()):
             if all(inputs.get(marker) is not None for marker in markers):
                 preparer(model, inputs)
-                ran.append(getattr(preparer, "__name__", str(preparer)))
+                name = getattr(preparer, "__name__", str(preparer))
+                usage.note("preparer", f"{preparer.__module__}:{name}")
+                ran.append(name)
     return ran

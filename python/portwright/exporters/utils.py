@@ -62,11 +62,16 @@ def prepare_for_export(
     Floating tensors are cast to the model's dtype and all tensors moved to its device; None values
     go; output flags (`use_cache`, `return_dict`, ...) are taken out; registered preparers run.
 
+    `labels`, `future_values` and `return_loss` are refused, deliberately, whatever their value but
+    None: each makes forward compute a loss, which is no part of an exported model. Taking them out
+    silently would leave a caller who asked for a loss with a program that gives none.
+
     Returns:
         `(model, inputs, output_flags)`; the flags are for `patch_model_config`.
 
     Raises:
-        InvalidArgumentError: no inputs, labels among them, or inputs of the wrong type.
+        InvalidArgumentError: (a ValueError) no inputs, inputs of the wrong type, or one of the
+            three keys above among them; the message names the key.
         UnsupportedError: flash or flex attention is set on the model.
     """
     if not isinstance(model, torch.nn.Module):

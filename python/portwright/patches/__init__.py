@@ -1,9 +1,9 @@
 """Built-in patches, one file per family of models; importing one registers its patches.
 
-Each replaces code that reads the data of its inputs in a Python loop, so that the length of the
-loop would be fixed, by tensor operations that give the same. They are chosen by the source of the
-original, not by the name of the model: another version of the code is left alone, and what it
-fixes is said in the export's notes.
+Most replace code that reads the data of its inputs in a Python loop, so that the length of the
+loop would be fixed, by tensor operations that give the same; each file says what and why. They are
+chosen by the source of the original, not by the name of the model: another version of the code is
+left alone, and what it fixes is said in the export's notes.
 """
 
 from portwright.patches import (

@@ -1,5 +1,6 @@
 """Mixtures of experts that loop over the experts that the data hits: here over all of them.
 
+Which experts are hit is a list that is read from data: the loop would hold for the sample's only.
 Costs the experts that are not hit; the result is the same.
 """
 

@@ -1,4 +1,9 @@
-"""Projectors and resamplers of packed image features that loop over images."""
+"""Projectors and resamplers of packed image features that loop over images.
+
+PaddleOCR and Ernie 4.5 VL cut each image's features out by sizes that are read from `grid_thw`, so
+their loops would fix the number of images and the size of each. Here the same elements are selected
+for all images at once.
+"""
 
 from __future__ import annotations
 
