@@ -26,7 +26,8 @@ from portwright.indexing import SymbolicIndexing
 from portwright.loops import NeedsUnrolling, Rounds, starts_loop
 
 Place = tuple[str, int]
-# How a loop is captured: "piece" (one Piece stands for all) or "loop" (a loop node).
+# How a loop is captured: "piece" (one Piece stands for all), "loop" (a loop node), or the name of
+# a higher-order operator (a loop node).
 Way = tuple[Place, str]
 
 
@@ -43,10 +44,10 @@ class Scope:
     unrolled: frozenset[Way]
     loops: bool = True
     stood_for: set[Way] = field(default_factory=set)
-    rounds: list[tuple[Rounds, Way]] = field(default_factory=list)
+    rounds: list[tuple[Rounds | OpenLoop, Way]] = field(default_factory=list)
     indexing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
-    def open(self, rounds: Rounds, way: Way) -> None:
+    def open(self, rounds: Rounds | OpenLoop, way: Way) -> None:
         """Notes a loop; until all have ended, indexing takes symbols."""
         if not self._unfinished():
             self.indexing.enter_context(SymbolicIndexing())
@@ -86,6 +87,27 @@ def scope(unrolled: frozenset[Way], loops: bool = True) -> Iterator[Scope]:
     finally:
         _scope.indexing.close()
         _scope = before
+
+
+class OpenLoop:
+    """A loop that is being captured as a node, opened in the scope until `finish`."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.when_finished: Callable[[], None] = lambda: None
+
+    def finish(self) -> None:
+        self.finished = True
+        self.when_finished()
+
+
+def open_loop(way: Way) -> OpenLoop | None:
+    """Opens a loop that is captured this way, unless that was tried in vain."""
+    if _scope is None or not _scope.loops or not _tries(way):
+        return None
+    loop = OpenLoop()
+    _scope.open(loop, way)
+    return loop
 
 
 def _tries(way: Way) -> bool:

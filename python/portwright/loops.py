@@ -248,10 +248,11 @@ def _same_type(before: Any, now: Any) -> bool:
     """Whether both are tensors of the same dtype and shape; takes no decision on symbols."""
     if not isinstance(before, torch.Tensor) or not isinstance(now, torch.Tensor):
         return False
-    return before.dtype == now.dtype and _sizes(before) == _sizes(now)
+    return before.dtype == now.dtype and sizes_text(before) == sizes_text(now)
 
 
-def _sizes(tensor: torch.Tensor) -> list[str]:
+def sizes_text(tensor: torch.Tensor) -> list[str]:
+    """A tensor's sizes as text, by which they can be compared without a decision on symbols."""
     symbolic = torch.SymInt
     return [
         _core.sym_str(size.node) if isinstance(size, symbolic) else str(size)

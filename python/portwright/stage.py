@@ -21,7 +21,7 @@ import torch.fx.experimental.sym_node  # gives torch.SymInt its operators
 from torch._dynamo import _trace_wrapped_higher_order_op as vmap_indexing
 from torch.nn.utils import rnn
 
-from portwright import _core, lazy_functions, lazy_lists, symbolic_functions
+from portwright import _core, higher_order, lazy_functions, lazy_lists, symbolic_functions
 from portwright.loops import starts_loop
 
 # Functions of vision models that ask torch.jit.is_tracing() for the branch that holds for every
@@ -247,9 +247,12 @@ def tracing(tracer: _core.Tracer, model: torch.nn.Module) -> Iterator[None]:
             (rnn, {"pad_sequence": lazy_functions.pad_sequence}),
             (vmap_indexing, {"mod_index": _index}),
             (torch, _TORCH_FUNCTIONS | {"manual_seed": _seeding(torch.manual_seed)}),
+            *higher_order.replacements(),
             *((module, lazy_functions.BUILTINS) for module in _modeling_modules(model)),
         ):
             stack.enter_context(swapped(owner, replacements))
+        # What the model itself has compiled runs as it is written.
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
         tracer.start()
         stack.callback(tracer.stop)
         yield

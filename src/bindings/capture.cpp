@@ -199,6 +199,8 @@ void bind_tracer(py::module_& m) {
   m.def("restart_loop", [](const std::vector<at::Tensor>& carried) {
     return active_tracer().restart_loop(carried);
   });
+  m.def("begin_branches", [] { active_tracer().begin_branches(); });
+  m.def("end_branches", [] { active_tracer().end_branches(); });
   m.def("end_loop",
         [](const std::vector<at::Tensor>& carried, const std::vector<at::Tensor>& items) {
           auto [last, collected] = active_tracer().end_loop(carried, items);

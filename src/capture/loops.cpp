@@ -103,8 +103,7 @@ c10::SymNode Tracer::begin_loop(const Expr& trips) {
 // Bases that were there before the loop and are written in it are carried on.
 void Tracer::note_write_in_loops(const std::shared_ptr<AliasBase>& base) {
   for (OpenLoop& loop : loops_) {
-    const bool outer = base->value < loop.first_value || constants_.contains(base->value);
-    if (outer) loop.written.push_back({base, base->value});
+    if (is_older(*base, loop.first_value)) loop.written.push_back({base, base->value});
   }
 }
 

@@ -226,6 +226,7 @@ void Tracer::write(TracedTensorImpl& tensor, ValueId part) {
     }
   }
   if (!loops_.empty()) note_write_in_loops(tensor.base());
+  if (!branches_.empty()) note_write_in_branches(*tensor.base());
   base.value = value;
   ++base.version;
   tensor.value = part;

@@ -75,6 +75,11 @@ class Tracer {
   void leave_module();
   void name_module(const void* module, const std::string& path) { module_paths_[module] = path; }
 
+  // Around the functions of torch.cond, which are traced one after the other and run both: end
+  // throws Error(kUnsupported) where one of them wrote to a tensor from outside or decided on data.
+  void begin_branches();
+  void end_branches();
+
   // One operator call: the boxed fallback's body.
   void call(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
@@ -264,6 +269,15 @@ class Tracer {
     std::vector<WrittenBase> bases;            // the last of them: written in place
     std::vector<WrittenBase> written;          // in the round that is being traced
   };
+  struct OpenBranches {
+    ValueId first_value = 0;
+    size_t guards = 0;
+    std::unordered_set<const void*> storages;  // as in OpenLoop
+    bool written = false;                      // something from outside
+  };
+  std::vector<OpenBranches> branches_;
+  bool is_older(const AliasBase& base, ValueId first_value) const;
+  void note_write_in_branches(const AliasBase& base);
   void note_write_in_loops(const std::shared_ptr<AliasBase>& base);
   void note_call_in_loops(const OpInfo& op, const torch::jit::Stack& stack);
   void forget_nodes_since(size_t first_node);

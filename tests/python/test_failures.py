@@ -18,7 +18,6 @@ from portwright.errors import (
     DataDependentError,
     GuardViolatedError,
     InvalidArgumentError,
-    PortwrightError,
     UnsupportedError,
 )
 
