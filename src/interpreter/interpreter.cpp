@@ -6,6 +6,7 @@
 #include "capture/traced_tensor.h"
 #include "ir/data_symbols.h"
 #include "ir/symbol_values.h"
+#include "symbolic/linear.h"
 
 namespace portwright {
 namespace {
@@ -19,6 +20,22 @@ std::string shape_text(const std::vector<Expr>& shape) {
 std::string size_text(const Expr& size, std::span<const int64_t> values) {
   const std::string value = std::to_string(evaluate(size, values));
   return size.is_constant() ? value : to_string(size) + " = " + value;
+}
+
+// The guard by which the dim of this origin equals a constant, or an expression of other dims.
+const Guard* equality_of(const std::string& origin, const SymbolTable& symbols) {
+  for (const Guard& guard : symbols.guards()) {
+    if (guard.predicate.kind() != Predicate::Kind::kInteger ||
+        guard.predicate.relation() != Relation::kEq) {
+      continue;
+    }
+    bool found = false;
+    guard.predicate.for_each_symbol([&](SymbolId id) {
+      found = found || (symbols.info(id).origin == origin && symbols.replacement(id));
+    });
+    if (found) return &guard;
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -53,11 +70,19 @@ std::vector<int64_t> Interpreter::bind_symbols(const std::vector<at::Tensor>& in
                                                    std::to_string(inputs[i].dim()) +
                                                    ", the program takes " + shape_text(type.shape));
     }
-    for (size_t d = 0; d < type.rank(); ++d) {
-      const auto id = type.shape[d].symbol();
-      if (!id || bound[*id]) continue;
-      values[*id] = inputs[i].size(static_cast<int64_t>(d));
-      bound[*id] = true;
+  }
+  // Symbols that are dims first, then those that are only in derived ones (2 * rows + 1).
+  for (const bool derived : {false, true}) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const TensorType& type = graph.type(graph.inputs[user_inputs_[i]]);
+      for (size_t d = 0; d < type.rank(); ++d) {
+        const auto form = as_linear(type.shape[d]);
+        if (!form || bound[form->symbol] || type.shape[d].symbol().has_value() == derived) continue;
+        const int64_t multiple = inputs[i].size(static_cast<int64_t>(d)) - form->offset;
+        if (multiple % form->factor != 0) continue;  // the check below says so
+        values[form->symbol] = multiple / form->factor;
+        bound[form->symbol] = true;
+      }
     }
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -66,11 +91,22 @@ std::vector<int64_t> Interpreter::bind_symbols(const std::vector<at::Tensor>& in
     for (size_t d = 0; d < type.rank(); ++d) {
       const int64_t size = inputs[i].size(static_cast<int64_t>(d));
       if (evaluate(type.shape[d], values) == size) continue;
+      const auto form = as_linear(type.shape[d]);
+      const std::string problem =
+          "input '" + name + "' has size " + std::to_string(size) + " in dim " + std::to_string(d) +
+          ", the program needs " +
+          (form && !bound[form->symbol] ? to_string(type.shape[d])
+                                        : size_text(type.shape[d], values)) +
+          " there";
+      const Guard* guard =
+          equality_of(name + ".size(" + std::to_string(d) + ")", *program_->symbols);
+      if (guard == nullptr) {
+        throw Error(ErrorCode::kGuardViolated,
+                    problem + "; export with that dim dynamic, or pass such an input");
+      }
       throw Error(ErrorCode::kGuardViolated,
-                  "input '" + name + "' has size " + std::to_string(size) + " in dim " +
-                      std::to_string(d) + ", the program needs " +
-                      size_text(type.shape[d], values) +
-                      " there; export with that dim dynamic, or pass such an input");
+                  problem + ": the model needs " + to_string(guard->predicate), guard->source,
+                  guard->module_path);
     }
   }
   return values;

@@ -1,6 +1,7 @@
 // Symbolic sizes at run time: each symbol is read off the shape of an input, once; polynomials
 // become small integer arithmetic on tensors of one element.
 #include "onnx/emitter.h"
+#include "symbolic/linear.h"
 
 namespace portwright {
 namespace {
@@ -13,32 +14,15 @@ struct DimSource {
   int64_t offset = 0;
 };
 
-// factor and offset of an expression that is linear in one symbol and has no other.
-std::optional<std::pair<int64_t, int64_t>> linear_in(const Expr& expr, SymbolId symbol) {
-  if (expr.is_constant()) return std::nullopt;
-  int64_t factor = 0, offset = 0;
-  for (const Term& term : expr.node()->terms) {
-    if (term.factors.empty()) {
-      offset = term.coefficient;
-    } else if (term.factors.size() == 1 && term.factors[0]->kind == AtomKind::kSymbol &&
-               term.factors[0]->symbol == symbol) {
-      factor = term.coefficient;
-    } else {
-      return std::nullopt;
-    }
-  }
-  return factor == 0 ? std::nullopt : std::optional(std::pair(factor, offset));
-}
-
 std::optional<DimSource> find_source(const Program& program, SymbolId symbol) {
   std::optional<DimSource> found;
   for (size_t i : program.user_inputs()) {
     const ValueId input = program.graph.inputs[i];
     const TensorType& type = program.graph.type(input);
     for (size_t axis = 0; axis < type.rank(); ++axis) {
-      const auto form = linear_in(program.symbols->resolve(type.shape[axis]), symbol);
-      if (!form) continue;
-      DimSource source{input, static_cast<int64_t>(axis), form->first, form->second};
+      const auto form = as_linear(program.symbols->resolve(type.shape[axis]));
+      if (!form || form->symbol != symbol) continue;
+      DimSource source{input, static_cast<int64_t>(axis), form->factor, form->offset};
       if (source.factor == 1 && source.offset == 0) return source;
       if (!found) found = source;
     }
