@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.export import Dim
 
-from portwright import _core, failures, lazy_lists, tree
-from portwright.dims import DimTable
-from portwright.errors import GuardViolatedError
+from portwright import _core, failures, guard_reports, lazy_lists, tree
+from portwright.dim_specs import Specs, number_notes, specs_by_leaf
+from portwright.dims import DimTable, has_small_automatic_dims
 from portwright.reproducer import Reproducer
 from portwright.stage import staged, tracing, unchanged
 
@@ -84,7 +86,7 @@ def capture(
         model: any module. Traced in eval mode; put back afterwards.
         inputs: sample inputs by forward's argument names; tensors, or containers of tensors.
         dynamic: every dim of every tensor is `Dim.AUTO`, unless `dynamic_shapes` is given.
-        dynamic_shapes: per input, as `torch.export.export` takes it.
+        dynamic_shapes: per input, as `torch.export.export` takes it: see `dim_specs`.
         prefer_deferred_runtime_asserts_over_guards: a condition that narrows an explicit
             `Dim(min, max)` is checked when the program runs instead of being an error now.
         loops: a Python loop whose number of rounds is a symbol may become a loop node. Without,
@@ -96,47 +98,66 @@ def capture(
     What forward itself raises comes through as it is, with a note that says where in the model.
 
     Raises:
-        GuardViolatedError: the model narrows an explicit Dim; names the dim, guard and line.
+        GuardViolatedError: the model narrows an explicit Dim; names the dim, guard and line, and
+            suggests Dims that fit.
         DataDependentError: the model reads a float out of a tensor, or compares tensors by value
             in a way that no guard can state.
         UnsupportedError: the model does something that cannot be captured; names the line.
     """
     record = Reproducer(reproducer, model, inputs)
+    specs = _specs(model, inputs, dynamic, dynamic_shapes)
     attempt = functools.partial(
         _attempt,
         record,
         model,
         inputs,
-        dynamic,
-        dynamic_shapes,
+        specs,
         prefer_deferred_runtime_asserts_over_guards,
         extra_kwargs or {},
     )
     with _CAPTURE_LOCK, staged(model):
-        unrolled: frozenset[lazy_lists.Way] = frozenset()
-        while True:
-            with lazy_lists.scope(unrolled, loops) as lists:
-                try:
-                    return attempt(lists)
-                except Exception as error:
-                    if lists.stood_for <= unrolled:
-                        paths = {id(module): path for path, module in model.named_modules()}
-                        failure = failures.explained(error, paths, _LIBRARY_ROOTS)
-                        record.write(failure)
-                        if failure is error:
-                            raise
-                        raise failure from error
-                    unrolled |= lists.culprits(error)
+        paths = {id(module): path for path, module in model.named_modules()}
+        try:
+            try:
+                return _unrolling_as_needed(functools.partial(attempt, None), loops)
+            except Exception as error:
+                # What works because a size is 0 or 1 fails with a symbol for it.
+                if not has_small_automatic_dims(tree.flatten(inputs)[0], specs):
+                    raise
+                failure = failures.explained(error, paths, _LIBRARY_ROOTS)
+                fix_small = " ".join(str(failure).split()) or type(failure).__name__
+            return _unrolling_as_needed(functools.partial(attempt, fix_small), loops)
+        except Exception as error:
+            failure = failures.explained(error, paths, _LIBRARY_ROOTS)
+            record.write(failure)
+            if failure is error:
+                raise
+            raise failure from error
+
+
+def _unrolling_as_needed(
+    attempt: Callable[[lazy_lists.Scope], CapturedProgram], loops: bool
+) -> CapturedProgram:
+    """The first attempt that succeeds; each unrolls the loops that stood in the last one's way."""
+    unrolled: frozenset[lazy_lists.Way] = frozenset()
+    while True:
+        with lazy_lists.scope(unrolled, loops) as lists:
+            try:
+                return attempt(lists)
+            except Exception as error:
+                if lists.stood_for <= unrolled:
+                    raise
+                unrolled |= lists.culprits(error)
 
 
 def _attempt(
     record: Reproducer,
     model: torch.nn.Module,
     inputs: dict[str, Any],
-    dynamic: bool,
-    dynamic_shapes: dict[str, Any] | None,
+    specs: Specs,
     prefer_deferred_runtime_asserts_over_guards: bool,
     extra_kwargs: dict[str, Any],
+    fix_small: str | None,
     lists: lazy_lists.Scope,
 ) -> CapturedProgram:
     leaves, input_tree = tree.flatten(inputs, "length or leaf")
@@ -146,7 +167,7 @@ def _attempt(
     _name_modules(tracer, model)
     tracer.set_weights(_weights(model))
     tensors = [leaf for leaf in leaves if leaf[0] not in input_tree.counts]
-    dims = DimTable(tracer, inputs, tensors, dynamic, dynamic_shapes)
+    dims = DimTable(tracer, tensors, specs, fix_small)
     traced = [tracer.add_input(name, tensor, dims.of(name)) for name, tensor in leaves]
     with unchanged(model), tracing(tracer, model):
         result = model(**input_tree.unflatten(traced), **extra_kwargs)
@@ -154,10 +175,12 @@ def _attempt(
         outputs, output_tree = tree.flatten(result)
         outputs = tree.output_names(outputs)
         program = tracer.finish(outputs)
-    notes = dims.notes + _narrowing_notes(program)
-    violations = _core.user_violations(program)
-    if violations and not prefer_deferred_runtime_asserts_over_guards:
-        raise GuardViolatedError(_violation_text(violations, dims))
+    notes = dims.notes + guard_reports.notes(program)
+    if any(specs.values()):
+        notes += number_notes("", inputs)
+    notes += guard_reports.check_explicit_dims(
+        program, dims.must_vary, prefer_deferred_runtime_asserts_over_guards
+    )
     return CapturedProgram(
         program,
         input_tree,
@@ -167,6 +190,21 @@ def _attempt(
         notes,
         inputs,
     )
+
+
+def _specs(
+    model: torch.nn.Module,
+    inputs: dict[str, Any],
+    dynamic: bool,
+    dynamic_shapes: Any,
+) -> Specs:
+    leaves, input_tree = tree.flatten(inputs, "length or leaf")
+    tensors = {name: tensor for name, tensor in leaves if name not in input_tree.counts}
+    if dynamic_shapes is not None:
+        return specs_by_leaf(model, inputs, tensors, dynamic_shapes)
+    if not dynamic:
+        return {name: {} for name in tensors}
+    return {name: dict.fromkeys(range(tensor.dim()), Dim.AUTO) for name, tensor in tensors.items()}
 
 
 def _name_modules(tracer: _core.Tracer, model: torch.nn.Module) -> None:
@@ -185,35 +223,3 @@ def _weights(model: torch.nn.Module) -> list[tuple[str, str, bool, torch.Tensor]
                 target = f"{prefix}.{name}" if prefix else name
                 found.append(("buffer", target, name not in transient, buffer))
     return found
-
-
-def _narrowing_notes(program: _core.Program) -> list[str]:
-    """One line per dim that the model fixed, by the condition that did it, or limited."""
-    items = _core.narrowings(program)
-    fixing = {item["origin"] for item in items if item["fixed"] is not None and item["equality"]}
-    notes = []
-    for item in items:
-        where = f" at {item['source']}" if item["source"] else ""
-        if item["fixed"] is None:
-            if not item["equality"]:
-                notes.append(f"{item['origin']} is limited: the model needs {item['guard']}{where}")
-        elif item["equality"] or item["origin"] not in fixing:
-            notes.append(
-                f"{item['origin']} is fixed at {item['fixed']}: the model needs "
-                f"{item['guard']}{where}"
-            )
-    return list(dict.fromkeys(notes))
-
-
-def _violation_text(violations: list[dict[str, Any]], dims: DimTable) -> str:
-    lines = ["the model needs more than the given dynamic_shapes promise:"]
-    for item in violations:
-        where = f" at {item['source']}" if item["source"] else ""
-        module = f" in {item['module']}" if item["module"] else ""
-        lines.append(f"  dim {', '.join(item['dims'])}: {item['guard']}{where}{module}")
-    lines.append(
-        "Suggested fixes: narrow these Dims so that the condition always holds, use Dim.AUTO or "
-        "Dim.STATIC for them, or set prefer_deferred_runtime_asserts_over_guards=True to check "
-        "the condition when the program runs."
-    )
-    return "\n".join(lines)

@@ -10,6 +10,7 @@
 #include "capture/sym_node.h"
 #include "capture/tracer.h"
 #include "interpreter/interpreter.h"
+#include "symbolic/dim_fixes.h"
 
 namespace portwright {
 namespace {
@@ -88,25 +89,30 @@ py::dict guard_dict(const Guard& guard, const std::string& text) {
   return item;
 }
 
-// Guards that the user's own Dims do not imply: each narrows a Dim(min, max).
+// Guards that the user's own Dims do not imply: see symbolic/dim_fixes.h.
 py::list user_violations(const Program& program) {
   const SymbolTable& symbols = *program.symbols;
   py::list found;
-  for (const Guard& guard : symbols.guards()) {
-    const Predicate seen = guard.predicate.substitute([&](SymbolId id) -> std::optional<Expr> {
-      if (symbols.info(id).from_user) return std::nullopt;
-      return symbols.replacement(id);
-    });
+  for (const Violation& violation : violations(symbols)) {
+    py::dict item = guard_dict(symbols.guards()[violation.guard], to_string(violation.condition));
     py::list dims;
-    seen.for_each_symbol([&](SymbolId id) {
-      if (symbols.info(id).from_user) dims.append(symbols.info(id).name);
-    });
-    if (dims.empty() || seen.maybe_constant() == true) continue;
-    py::dict item = guard_dict(guard, to_string(seen));
+    for (SymbolId id : violation.dims) {
+      dims.append(py::make_tuple(symbols.info(id).name, symbols.info(id).origin));
+    }
     item["dims"] = dims;
+    item["statable"] = violation.statable;
     found.append(item);
   }
   return found;
+}
+
+// Makes what user_violations() lists conditions that are checked when the program runs.
+void defer_violations(Program& program) {
+  std::vector<Guard> guards = program.symbols->guards();
+  for (const Violation& violation : violations(*program.symbols)) {
+    guards[violation.guard].kind = GuardKind::kRuntimeAssert;
+  }
+  program.symbols->set_guards(std::move(guards));
 }
 
 // Symbols of automatic dims that the model fixed or narrowed, with the guard that did it.
@@ -193,6 +199,7 @@ void bind_tracer(py::module_& m) {
     }
     return tracer->item_node(*traced);
   });
+  m.def("set_read_as_operator", &set_read_as_operator);
   m.def("begin_loop", [](const c10::SymNode& trips) {
     return active_tracer().begin_loop(std::get<Expr>(own_node(trips).value()));
   });
@@ -211,6 +218,9 @@ void bind_tracer(py::module_& m) {
           return std::make_pair(last, found);
         });
   m.def("user_violations", &user_violations);
+  m.def("defer_violations", &defer_violations);
+  m.def("suggested_fixes",
+        [](const Program& program) { return suggested_fixes(*program.symbols); });
   m.def("narrowings", &narrowings);
 }
 

@@ -18,7 +18,7 @@ namespace portwright {
 namespace {
 
 constexpr c10::DispatchKey kTracerKey = c10::DispatchKey::TESTING_ONLY_GenericMode;
-constexpr int kFitted = 3;   // assignments that a fit is made from; the first is the hints
+constexpr int kFitted = 3;   // assignments that a fit is made from; the first is the typical sizes
 constexpr int kChecked = 2;  // further ones that it must also meet
 constexpr int kProbes = kFitted + kChecked;
 
@@ -43,18 +43,20 @@ Ties no_ties(const SymbolTable& symbols) {
 
 enum class Moves : uint8_t { kSteps, kMultiples };
 
-// The symbols' values at one probe: the hints moved by `stride` steps, or multiples of the hints,
-// which keep sizes that divide each other.
+// The symbols' values at one probe: typical sizes moved by `stride` steps, or multiples of them,
+// which keep sizes that divide each other. What is fixed stays the sample's.
 std::vector<int64_t> assignment(const SymbolTable& symbols, const Ties& ties, int probe,
                                 Moves moves, int64_t stride) {
   std::vector<int64_t> values(symbols.hints().begin(), symbols.hints().end());
-  for (size_t id = 0; probe > 0 && id < values.size(); ++id) {
+  for (size_t id = 0; id < values.size(); ++id) {
+    if (ties[id] == kFixed) continue;
     const Interval range = symbols.info(static_cast<SymbolId>(id)).range;
+    const int64_t typical = symbols.typical()[id];
     const int64_t step = probe_step(probe, id);
     int64_t moved =
-        moves == Moves::kSteps ? values[id] + stride * step : values[id] * (1 + step % 5 + probe);
-    if (moved > range.hi) moved = std::max(range.lo, values[id] - step % 5 - 1);
-    if (ties[id] == kFixed) continue;
+        moves == Moves::kSteps ? typical + stride * step : typical * (1 + step % 5 + probe);
+    if (moved > range.hi) moved = std::max(range.lo, typical - step % 5 - 1);
+    if (probe == 0) moved = typical;
     values[id] = ties[id] == id ? std::clamp(moved, range.lo, range.hi) : values[ties[id]];
   }
   for (size_t id = 0; id < values.size(); ++id) {

@@ -8,15 +8,18 @@ namespace {
 
 Expr broadcast_size(Tracer& tracer, const Expr& a, const Expr& b) {
   if (a == b) return a;
-  if (a.is_constant(1)) return b;
-  if (b.is_constant(1)) return a;
+  if (is_one(tracer, a)) return b;
+  if (is_one(tracer, b)) return a;
   if (tracer.symbols().hint(a) == tracer.symbols().hint(b)) {
     tracer.require_equal(a, b);
     return a.is_constant() ? a : b.is_constant() ? b : tracer.symbols().resolve(a);
   }
-  if (tracer.holds(Predicate::compare(a, Relation::kEq, 1))) return b;
-  if (tracer.holds(Predicate::compare(b, Relation::kEq, 1))) return a;
-  tracer.require_equal(a, b);  // throws: they differ at the hints
+  // Only a size of 1 can be broadcast to the other: the program needs that 1.
+  if (tracer.symbols().hint(a) == 1) {
+    tracer.require_equal(a, 1);
+    return b;
+  }
+  tracer.require_equal(b, tracer.symbols().hint(b) == 1 ? Expr(1) : a);
   return a;
 }
 
@@ -39,6 +42,17 @@ Expr bound(const Argument& argument, const Expr& fallback) {
 }
 
 }  // namespace
+
+bool is_one(Tracer& tracer, const Expr& size) {
+  if (size.is_constant()) return size.is_constant(1);
+  const SymbolTable& symbols = tracer.symbols();
+  bool small = false;
+  for_each_symbol(size,
+                  [&](SymbolId id) { small |= symbols.typical()[id] != symbols.hints()[id]; });
+  if (!small || symbols.hint(size) != 1 || evaluate(size, symbols.typical()) != 1) return false;
+  tracer.require_equal(size, 1);
+  return true;
+}
 
 Shape broadcast(Tracer& tracer, const Shape& a, const Shape& b) {
   if (a == b) return a;
@@ -126,7 +140,9 @@ std::optional<Shape> view_strides(const TensorType& from, const Shape& shape) {
 std::optional<Shape> preserved_strides(Tracer& tracer, const TensorType& operand) {
   if (!operand.strides) return std::nullopt;
   std::vector<int64_t> hints;
-  for (const Expr& stride : *operand.strides) hints.push_back(tracer.symbols().hint(stride));
+  for (const Expr& stride : *operand.strides) {
+    hints.push_back(evaluate(stride, tracer.symbols().typical()));
+  }
   if (std::find(hints.begin(), hints.end(), 0) != hints.end()) return std::nullopt;
   std::vector<size_t> order(hints.size());
   std::iota(order.begin(), order.end(), size_t{0});

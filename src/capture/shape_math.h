@@ -14,6 +14,10 @@ using Shape = std::vector<Expr>;
 // NumPy broadcasting of two shapes; sizes that must agree are stated as equal.
 Shape broadcast(Tracer& tracer, const Shape& a, const Shape& b);
 
+// Whether a size is 1, stated where that is no constant: a size that stays 1 when sizes of 0 and 1
+// in the sample grow, as that of `x[-1:]` does.
+bool is_one(Tracer& tracer, const Expr& size);
+
 // `dim` counted from the front.
 size_t wrap_dim(int64_t dim, size_t rank);
 

@@ -221,32 +221,36 @@ Rule unsqueeze(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(std::move(result));
 }
 
-Rule squeeze_dims(Tracer& tracer, const TensorType& type, std::vector<size_t> dims) {
-  TensorType result{type.dtype, {}, {}};
-  Shape strides;
-  for (size_t i = 0; i < type.rank(); ++i) {
-    const bool asked = std::find(dims.begin(), dims.end(), i) != dims.end();
-    if (asked && tracer.holds(Predicate::compare(type.shape[i], Relation::kEq, 1))) continue;
-    result.shape.push_back(type.shape[i]);
-    if (type.strides) strides.push_back((*type.strides)[i]);
-  }
-  if (type.strides) result.strides = std::move(strides);
-  return one(std::move(result));
+// Whether a dim is squeezed decides on the result's rank: for a dim that the model names, 1 is not
+// like other sizes, and neither is it for one that is 1 in the sample. Without named dims, those of
+// other sizes stay: models mean the dims that are always 1.
+bool is_squeezed(Tracer& tracer, const Expr& size, bool named) {
+  const bool assume_sizes = !named && tracer.symbols().hint(size) != 1;
+  return tracer.holds(Predicate::compare(size, Relation::kEq, 1), assume_sizes);
 }
 
 Rule squeeze(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   const TensorType* found = tensor_type(tracer, arguments[0]);
   if (found == nullptr) return std::nullopt;
   const TensorType type = *found;
-  std::vector<size_t> dims;
-  if (arguments.size() == 1) {
-    dims = identity_order(type.rank());
-  } else if (const auto* list = std::get_if<IntList>(&arguments[1])) {
-    for (const Expr& dim : *list) dims.push_back(wrap_dim(dim.constant(), type.rank()));
-  } else {
-    dims.push_back(wrap_dim(*constant_int(arguments[1]), type.rank()));
+  const bool named = arguments.size() > 1;
+  std::vector<bool> asked(type.rank(), !named);
+  if (named) {
+    if (const auto* list = std::get_if<IntList>(&arguments[1])) {
+      for (const Expr& dim : *list) asked.at(wrap_dim(dim.constant(), type.rank())) = true;
+    } else if (type.rank() > 0) {
+      asked.at(wrap_dim(*constant_int(arguments[1]), type.rank())) = true;
+    }
   }
-  return squeeze_dims(tracer, type, std::move(dims));
+  TensorType result{type.dtype, {}, {}};
+  Shape strides;
+  for (size_t i = 0; i < type.rank(); ++i) {
+    if (asked[i] && is_squeezed(tracer, type.shape[i], named)) continue;
+    result.shape.push_back(type.shape[i]);
+    if (type.strides) strides.push_back((*type.strides)[i]);
+  }
+  if (type.strides) result.strides = std::move(strides);
+  return one(std::move(result));
 }
 
 Rule expand(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
@@ -265,7 +269,7 @@ Rule expand(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
     if (wanted.is_constant(-1) || wanted == size) {
       result.shape[i] = size;
       (*result.strides)[i] = old_strides[i - offset];
-    } else if (!size.is_constant(1)) {
+    } else if (!is_one(tracer, size)) {
       if (tracer.symbols().hint(size) != 1 || tracer.symbols().hint(wanted) == 1) {
         tracer.require_equal(size, wanted);
         (*result.strides)[i] = old_strides[i - offset];

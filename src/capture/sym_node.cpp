@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "capture/provenance.h"
 
@@ -25,13 +26,17 @@ Predicate as_predicate(const SymbolicValue& value) {
   return Predicate::compare(std::get<Real>(value), Relation::kNe, Real(0.0));
 }
 
+thread_local bool python_reads_as_operator = false;
+
 // torch passes its own C++ file for operators' rules, and nothing or the file for Python code.
 bool from_operator(const char* file) {
   const std::string_view name = file == nullptr ? "" : file;
-  return name.ends_with(".cpp") || name.ends_with(".h");
+  return python_reads_as_operator || name.ends_with(".cpp") || name.ends_with(".h");
 }
 
 }  // namespace
+
+bool set_read_as_operator(bool on) { return std::exchange(python_reads_as_operator, on); }
 
 SymbolicValue to_symbolic(const c10::SymNode& node) {
   // torch's converter of SymFloat wraps a node that is already a C++ one.

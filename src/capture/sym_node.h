@@ -104,6 +104,10 @@ class TracedSymNode final : public c10::SymNodeImpl {
   std::shared_ptr<SymbolTable> symbols_;
 };
 
+// Whether this thread's Python code decides conditions like operators do, for which 0 and 1 are
+// like any size: for code whose branches are ways to one result. Returns what was set before.
+bool set_read_as_operator(bool on);
+
 // The expression behind a torch symbolic (or plain) number. A SymNode of another tracer that is not
 // constant is Error(kInternal).
 Expr to_expr(const c10::SymInt& value);

@@ -42,6 +42,7 @@ Expr SymbolTable::add_symbol(SymbolInfo info) {
     throw Error(ErrorCode::kInvalidArgument, "a symbol named '" + info.name + "' exists already");
   }
   hints_.push_back(info.hint);
+  typical_.push_back(typical_size(info));
   symbols_.push_back(std::move(info));
   replacements_by_symbol_.emplace_back();
   Atom atom;
@@ -64,10 +65,17 @@ std::optional<SymbolId> SymbolTable::find(std::string_view name) const {
 void SymbolTable::set_hint(SymbolId id, int64_t hint) {
   symbols_.at(id).hint = hint;
   hints_.at(id) = hint;
+  typical_.at(id) = typical_size(symbols_[id]);
+}
+
+int64_t SymbolTable::typical_size(const SymbolInfo& info) const {
+  const bool small = info.is_size && (info.hint == 0 || info.hint == 1);
+  return small && info.range.hi >= 2 ? std::max<int64_t>(info.range.lo, 2) : info.hint;
 }
 
 void SymbolTable::set_range(SymbolId id, Interval range) {
   symbols_[id].range = range;
+  typical_[id] = typical_size(symbols_[id]);
   ++generation_;
 }
 

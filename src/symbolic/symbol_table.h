@@ -69,6 +69,9 @@ class SymbolTable {
   std::optional<SymbolId> find(std::string_view name) const;
   std::span<const int64_t> hints() const { return hints_; }
   void set_hint(SymbolId id, int64_t hint);
+  // The hints, with sizes of 0 and 1 raised to 2 where their range allows it: values at which
+  // layouts and operators' rules show what they are for other sizes.
+  std::span<const int64_t> typical() const { return typical_; }
 
   // Narrows a symbol's range; an empty result is Error(kGuardViolated).
   void narrow(SymbolId id, Interval range);
@@ -139,6 +142,7 @@ class SymbolTable {
   Interval compound_range(const Atom& atom, bool assume_sizes) const;
   Interval term_range(const Term& term, int64_t coefficient, bool assume_sizes) const;
   void set_range(SymbolId id, Interval range);
+  int64_t typical_size(const SymbolInfo& info) const;
 
   std::optional<bool> decide_resolved(const Predicate& predicate, bool assume_sizes) const;
   std::optional<bool> decide_integer(const Predicate& predicate, bool assume_sizes) const;
@@ -160,6 +164,7 @@ class SymbolTable {
 
   std::vector<SymbolInfo> symbols_;
   std::vector<int64_t> hints_;
+  std::vector<int64_t> typical_;
   std::vector<Expr> symbol_exprs_;
   std::unordered_map<std::string, SymbolId> names_;
   std::deque<Atom> atoms_;

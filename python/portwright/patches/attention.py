@@ -13,6 +13,7 @@ import inspect
 from typing import Any
 
 import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from portwright import lazy_lists
 from portwright.exporters.patching import register_patch
@@ -34,7 +35,10 @@ def _get_interface(original: Any) -> Any:
             skip = getattr(attention_mask, _SKIP, None)
             if skip is not None:
                 attention_mask = _as_in_eager(module, attention_mask, skip, kwargs)
-            return over_pieces(module, query, key, value, attention_mask=attention_mask, **kwargs)
+            run = functools.partial(over_pieces, module, query, key, value)
+            if _any_length(attention, module, query, key, attention_mask, kwargs):
+                run = functools.partial(_without_length_guards, run)
+            return run(attention_mask=attention_mask, **kwargs)
 
         return functools.wraps(attention)(attend)
 
@@ -63,6 +67,43 @@ def _get_mask_function(original: Any) -> Any:
         return functools.wraps(function)(sdpa_mask)
 
     return __getitem__
+
+
+@register_patch("dynamo", "torch.nn.functional.scaled_dot_product_attention")
+def _scaled_dot_product_attention(original: Any) -> Any:
+    """Takes `q_length > 1 and ...` for `is_causal`, which is a symbol where one query was given."""
+
+    def scaled_dot_product_attention(*args: Any, **kwargs: Any) -> Any:
+        if "is_causal" in kwargs:
+            kwargs["is_causal"] = bool(kwargs["is_causal"])
+        return original(*args, **kwargs)
+
+    return functools.wraps(original)(scaled_dot_product_attention)
+
+
+def _any_length(
+    attention: Any, module: Any, query: Any, key: Any, mask: Any, kwargs: dict[str, Any]
+) -> bool:
+    """Whether `sdpa_attention_forward` gives one result whatever it does about a single query.
+
+    For one query it packs heads and leaves out `is_causal`. That matters only to causal attention
+    without a mask over more keys than queries, where the one query attends to all keys.
+    """
+    if getattr(attention, "__name__", "") != "sdpa_attention_forward":
+        return False
+    causal = kwargs.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    if mask is not None or not causal:
+        return True
+    return bool(statically_known_true(query.shape[2] == key.shape[2]))
+
+
+def _without_length_guards(run: Any, **kwargs: Any) -> Any:
+    before = _core.set_read_as_operator(True)
+    try:
+        return run(**kwargs)
+    finally:
+        _core.set_read_as_operator(before)
 
 
 def _as_in_eager(module: Any, mask: torch.Tensor, given: dict[str, Any], kwargs: Any) -> Any:
