@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -421,13 +422,16 @@ SMALL_SAMPLES: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("name", SMALL_SAMPLES)
-@pytest.mark.parametrize("stage", ["capture", "onnx"])
-def test_models_from_samples_of_1_run_at_other_sizes(name: str, stage: str) -> None:
+@pytest.mark.parametrize("stage", ["capture", "onnx", "pt2"])
+def test_models_from_samples_of_1_run_at_other_sizes(name: str, stage: str, tmp_path: Path) -> None:
     case, sample, others = SMALL_SAMPLES[name]
     model = models.case(case).model
     exporter = OnnxExporter() if stage == "onnx" else DynamoExporter()
     exported = exporter.export(model, copy.deepcopy(sample), {"dynamic": True})
     run = exported if stage == "onnx" else exported.module()
+    if stage == "pt2":
+        exported.save(tmp_path / "model.pt2")
+        run = torch.export.load(tmp_path / "model.pt2").module()
     for inputs in (sample, *others):
         with torch.no_grad():
             expected = model(**copy.deepcopy(inputs))
