@@ -26,8 +26,9 @@ std::string size_text(const Expr& size, std::span<const int64_t> values) {
 const Guard* equality_of(const std::string& origin, const SymbolTable& symbols) {
   for (const Guard& guard : symbols.guards()) {
     if (guard.predicate.kind() != Predicate::Kind::kInteger ||
-        guard.predicate.relation() != Relation::kEq) {
-      continue;
+        guard.predicate.relation() != Relation::kEq ||
+        symbols.resolve(guard.predicate).maybe_constant() != true) {
+      continue;  // no equality that was learnt
     }
     bool found = false;
     guard.predicate.for_each_symbol([&](SymbolId id) {
