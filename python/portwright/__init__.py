@@ -2,8 +2,12 @@
 
 from portwright.errors import PortwrightError
 from portwright.exporters import (
+    AutoExportConfig,
+    AutoHfExporter,
     DynamoConfig,
     DynamoExporter,
+    ExecutorchConfig,
+    ExecutorchExporter,
     ExportFormat,
     HfExporter,
     OnnxConfig,
@@ -14,8 +18,12 @@ from portwright.exporters import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoExportConfig",
+    "AutoHfExporter",
     "DynamoConfig",
     "DynamoExporter",
+    "ExecutorchConfig",
+    "ExecutorchExporter",
     "ExportFormat",
     "HfExporter",
     "ONNXProgram",

@@ -13,9 +13,6 @@ import models
 import portwright
 from portwright import errors
 from portwright.exporters import (
-    DynamoConfig,
-    DynamoExporter,
-    ExportFormat,
     OnnxConfig,
     OnnxExporter,
     base,
@@ -37,24 +34,6 @@ def scale() -> tuple[torch.nn.Module, dict[str, Any]]:
     return Scale().eval(), {"x": torch.randn(3, 512)}
 
 
-def test_config_defaults_are_the_pages() -> None:
-    config = OnnxConfig()
-    assert config.to_dict() == {
-        "export_format": ExportFormat.ONNX,
-        "dynamic": False,
-        "strict": False,
-        "dynamic_shapes": None,
-        "prefer_deferred_runtime_asserts_over_guards": False,
-        "output_path": None,
-        "opset_version": None,
-        "external_data": True,
-        "optimize": True,
-        "export_params": True,
-        "keep_initializers_as_inputs": False,
-        "allow_data_assumptions": False,  # ours
-    }
-
-
 def test_an_unknown_option_names_the_nearest() -> None:
     model, inputs = scale()
     with pytest.raises(errors.InvalidArgumentError, match="did you mean 'dynamic'"):
@@ -68,12 +47,6 @@ def test_an_unknown_option_names_the_nearest() -> None:
 def test_an_option_of_the_wrong_type_is_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(errors.InvalidArgumentError, match=message):
         OnnxConfig.from_dict(values)
-
-
-def test_strict_is_refused_by_name() -> None:
-    model, inputs = scale()
-    with pytest.raises(NotImplementedError, match="strict"):
-        DynamoExporter().export(model, inputs, DynamoConfig(strict=True))
 
 
 @pytest.mark.parametrize("opset", [17, 24])

@@ -17,6 +17,13 @@ logger = logging.getLogger("portwright")
 _warned: set[str] = set()
 
 
+def _installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package).split("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 class HfExporter(ABC):
     """Turns a model and sample inputs into an artifact.
 
@@ -35,15 +42,13 @@ class HfExporter(ABC):
 
     def _check_packages(self) -> None:
         for package in self.required_packages:
-            try:
-                importlib.metadata.version(package)
-            except importlib.metadata.PackageNotFoundError:
+            if _installed(package) is None:
                 raise ImportError(
                     f"{type(self).__name__} needs the package '{package}': pip install {package}"
-                ) from None
+                )
         for package, tested in self.tested_versions.items():
-            installed = importlib.metadata.version(package).split("+")[0]
-            if installed != tested and package not in _warned:
+            installed = _installed(package)
+            if installed is not None and installed != tested and package not in _warned:
                 _warned.add(package)
                 logger.warning(
                     "%s %s is installed; portwright is tested with %s. Exports may differ",
@@ -62,7 +67,6 @@ class HfExporter(ABC):
                 f"{type(self).__name__}.export takes a {self.config_class.__name__} or a dict, not "
                 f"{type(config).__name__}"
             )
-        config.check_supported()
         return config
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import os
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from portwright.errors import InvalidArgumentError, UnsupportedError
+from portwright.errors import InvalidArgumentError
 
 
 class ExportFormat(StrEnum):
@@ -20,19 +21,35 @@ class ExportFormat(StrEnum):
     EXECUTORCH = "executorch"
 
 
+def known_format(name: Any) -> ExportFormat:
+    """The format of this name.
+
+    Raises:
+        InvalidArgumentError: there is none; lists those there are.
+    """
+    try:
+        return ExportFormat(name)
+    except ValueError:
+        raise InvalidArgumentError(
+            f"unknown export format {name!r}: the formats are {', '.join(ExportFormat)}"
+        ) from None
+
+
 @dataclass(kw_only=True)
 class DynamoConfig:
     """How a model is captured.
 
     Args:
+        export_format: what the class is for; another one is an error.
         dynamic: every dim of every input tensor is `Dim.AUTO`, unless `dynamic_shapes` is set.
-        strict: torch.export's strict mode; not supported, the capture needs no bytecode analysis.
+        strict: trace by torch.export's strict mode instead of the native capture: slower, and more
+            of the model's Python is refused.
         dynamic_shapes: specs by input name, as `torch.export.export` takes them.
         prefer_deferred_runtime_asserts_over_guards: a condition that narrows an explicit
             `Dim(min, max)` is checked when the program runs instead of failing the export.
 
     Raises:
-        InvalidArgumentError: a field of the wrong type.
+        InvalidArgumentError: a field of the wrong type, an unknown or another class's format.
     """
 
     export_format: ExportFormat = ExportFormat.DYNAMO
@@ -42,6 +59,7 @@ class DynamoConfig:
     prefer_deferred_runtime_asserts_over_guards: bool = False
 
     def __post_init__(self) -> None:
+        self._check_format()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type == "bool" and not isinstance(value, bool):
@@ -52,6 +70,15 @@ class DynamoConfig:
             raise InvalidArgumentError(
                 "dynamic_shapes must be a dict from input name to spec, not "
                 f"{type(self.dynamic_shapes).__name__}"
+            )
+
+    def _check_format(self) -> None:
+        self.export_format = known_format(self.export_format)
+        own = type(self).export_format
+        if self.export_format != own:
+            raise InvalidArgumentError(
+                f"{type(self).__name__} is for the format '{own}', not '{self.export_format}': "
+                "AutoExportConfig.from_dict picks the class that belongs to a format"
             )
 
     @classmethod
@@ -73,15 +100,9 @@ class DynamoConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict that `from_dict` takes."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    def check_supported(self) -> None:
-        """Raises UnsupportedError for a field that this version cannot honour."""
-        if self.strict:
-            raise UnsupportedError(
-                f"{type(self).__name__}.strict=True is not supported: capture runs at the "
-                "dispatcher and has no strict mode. Leave strict=False"
-            )
+        return {
+            field.name: copy.copy(getattr(self, field.name)) for field in dataclasses.fields(self)
+        }
 
 
 @dataclass(kw_only=True)
@@ -113,3 +134,21 @@ class OnnxConfig(DynamoConfig):
         opset = self.opset_version
         if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int)):
             raise InvalidArgumentError(f"opset_version must be an int or None, not {opset!r}")
+
+
+@dataclass(kw_only=True)
+class ExecutorchConfig(DynamoConfig):
+    """How a model is exported to ExecuTorch; all fields of `DynamoConfig` and this one.
+
+    Args:
+        backend: what runs the model: "xnnpack", "cuda", or one that was added to
+            `exporter_executorch._BACKEND_PREPARE`.
+    """
+
+    export_format: ExportFormat = ExportFormat.EXECUTORCH
+    backend: str = "xnnpack"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.backend, str):
+            raise InvalidArgumentError(f"backend must be a name, not {self.backend!r}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any, ClassVar
 
 import torch
@@ -29,6 +30,8 @@ class DynamoExporter(HfExporter):
     config_class = DynamoConfig
     # Whether the format has loops (`portwright.loop`); without, they are unrolled and said.
     has_loops: ClassVar[bool] = True
+    # Whose patches apply while the model is traced.
+    backends: ClassVar[tuple[str, ...]] = ("dynamo",)
 
     def export(
         self,
@@ -59,7 +62,11 @@ class DynamoExporter(HfExporter):
         if hasattr(sample_inputs, "items"):
             inputs = {name: _fresh(value) for name, value in sample_inputs.items()}
         model, inputs, flags = prepare_for_export(model, inputs)
-        with patch_model_config(model, flags), apply_patches("dynamo"), reset_model_state(model):
+        with (
+            patch_model_config(model, flags),
+            self._patched(),
+            reset_model_state(model),
+        ):
             captured = capture(
                 model,
                 dict(inputs),
@@ -73,6 +80,13 @@ class DynamoExporter(HfExporter):
         for note in captured.notes:
             logger.info("%s", note)
         return captured
+
+    @contextlib.contextmanager
+    def _patched(self) -> Iterator[None]:
+        with contextlib.ExitStack() as patches:
+            for backend in self.backends:
+                patches.enter_context(apply_patches(backend))
+            yield
 
 
 def _fresh(value: Any) -> Any:

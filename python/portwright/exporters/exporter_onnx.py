@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -144,6 +144,12 @@ class OnnxExporter(DynamoExporter):
     """
 
     config_class = OnnxConfig
+    backends = ("dynamo", "onnx")
+    tested_versions: ClassVar[dict[str, str]] = {
+        **DynamoExporter.tested_versions,
+        "onnx": "1.23.2",
+        "onnxruntime": "1.32.0",
+    }
     has_loops = False  # ONNX has Loop; its lowering is not written yet
 
     def export(  # type: ignore[override]  # its own config, as on the exporters page
