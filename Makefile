@@ -39,13 +39,13 @@ bench: build  ## Measure against the peers, as ratios
 	@touch $@
 
 lint: .venv/.lint  ## Check formatting, style and types
-	@git ls-files 'src/*.h' 'src/*.cpp' 'tests/*.cpp' 'tests/*.h' | \
+	@git ls-files 'src/*.h' 'src/*.cpp' 'tests/*.cpp' 'tests/*.h' 'examples/*.cpp' | \
 	  xargs .venv/bin/clang-format --dry-run --Werror
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
 format: .venv/.lint  ## Format all sources
-	@git ls-files 'src/*.h' 'src/*.cpp' 'tests/*.cpp' 'tests/*.h' | xargs .venv/bin/clang-format -i
+	@git ls-files 'src/*.h' 'src/*.cpp' 'tests/*.cpp' 'tests/*.h' 'examples/*.cpp' | xargs .venv/bin/clang-format -i
 	@.venv/bin/ruff check --fix -q . || true
 	@.venv/bin/ruff format -q .
 

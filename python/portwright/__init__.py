@@ -14,6 +14,7 @@ from portwright.exporters import (
     OnnxExporter,
     ONNXProgram,
 )
+from portwright.exporters.exported_program import load
 
 __version__ = "0.1.0"
 
@@ -31,4 +32,5 @@ __all__ = [
     "OnnxExporter",
     "PortwrightError",
     "__version__",
+    "load",
 ]

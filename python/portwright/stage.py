@@ -72,20 +72,27 @@ def _no_collections() -> Iterator[None]:
 @contextlib.contextmanager
 def staged(model: torch.nn.Module) -> Iterator[None]:
     """Eval mode, export flags, no autograd; put back afterwards, with the random state."""
+    flags = {"_is_compiling_flag": True, "_is_exporting_flag": True}
+    with (
+        evaluated(model),
+        swapped(torch.compiler, flags),
+        swapped(torch.jit, {"is_tracing": _is_tracing}),
+        _no_collections(),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def evaluated(model: torch.nn.Module) -> Iterator[None]:
+    """Eval mode, no autograd; put back afterwards, with the random state."""
     training = [module for module in model.modules() if module.training]
     if training:
-        warnings.warn("the model is in training mode: it is exported in eval mode", stacklevel=4)
+        warnings.warn("the model is in training mode: it is exported in eval mode", stacklevel=6)
     random_state = torch.get_rng_state()
-    flags = {"_is_compiling_flag": True, "_is_exporting_flag": True}
     try:
         for module in training:
             module.training = False
-        with (
-            swapped(torch.compiler, flags),
-            swapped(torch.jit, {"is_tracing": _is_tracing}),
-            torch.no_grad(),
-            _no_collections(),
-        ):
+        with torch.no_grad():
             yield
     finally:
         torch.set_rng_state(random_state)

@@ -127,6 +127,8 @@ def match(spec: TreeSpec, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
     """
     leaves, structure = flatten(dict(inputs), "leaf")
     given = dict(leaves)
+    for counter in structure.counts - {*spec.names, *spec.lengths}:
+        del given[counter]  # a constant of the program
     for counter, keys in spec.lengths.items():
         count = given.pop(counter, None)
         length = given[keys].shape[-2] if keys in given else None

@@ -151,6 +151,12 @@ void run_named_passes(Program& program, const std::optional<std::vector<std::str
   run_passes(program, chosen);
 }
 
+std::vector<Placed> places_of(const std::vector<std::pair<size_t, std::string>>& items) {
+  std::vector<Placed> places;
+  for (const auto& [before, name] : items) places.push_back({before, name});
+  return places;
+}
+
 }  // namespace
 
 void bind_ir(py::module_& m) {
@@ -163,6 +169,12 @@ void bind_ir(py::module_& m) {
       // shared).
       .def("copy", [](const Program& program) { return std::make_shared<Program>(program); })
       .def("run_passes", &run_named_passes, py::arg("names") = py::none())
+      // (place before, name) of each user input and user output.
+      .def("arrange",
+           [](Program& program, const std::vector<std::pair<size_t, std::string>>& inputs,
+              const std::vector<std::pair<size_t, std::string>>& outputs) {
+             arrange(program, places_of(inputs), places_of(outputs));
+           })
       .def_property_readonly("node_count",
                              [](const Program& program) { return program.graph.nodes.size(); })
       .def("op_counts", &op_counts)

@@ -6,6 +6,7 @@
 #include "bindings/bindings.h"
 #include "onnx/export.h"
 #include "onnx/inspect.h"
+#include "onnx/placeholder.h"
 #include "onnx/writer.h"
 
 namespace portwright {
@@ -15,9 +16,11 @@ namespace py = pybind11;
 
 std::shared_ptr<OnnxModel> lower_program(const std::shared_ptr<Program>& program, int64_t opset,
                                          bool export_params, bool keep_initializers_as_inputs,
-                                         const std::map<std::string, std::string>& metadata) {
-  return std::make_shared<OnnxModel>(
-      lower(*program, {opset, export_params, keep_initializers_as_inputs, metadata}));
+                                         const std::map<std::string, std::string>& metadata,
+                                         const std::set<std::string>& placeholders) {
+  OnnxOptions options{opset, export_params, keep_initializers_as_inputs, metadata, {}};
+  for (const std::string& op : placeholders) options.lowerings[op] = &lower_as_placeholder;
+  return std::make_shared<OnnxModel>(lower(*program, options));
 }
 
 py::dict write_model(const OnnxModel& model, const std::string& path, bool external_data) {
@@ -68,7 +71,9 @@ void bind_onnx(py::module_& m) {
       .def("op_counts", &op_counts);
   m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kNewestOpset,
         py::arg("export_params") = true, py::arg("keep_initializers_as_inputs") = false,
-        py::arg("metadata") = std::map<std::string, std::string>());
+        py::arg("metadata") = std::map<std::string, std::string>(),
+        py::arg("placeholders") = std::set<std::string>());
+  m.attr("PLACEHOLDER_DOMAIN") = kPlaceholderDomain;
   m.def("inspect_onnx", &inspect_onnx);
   m.attr("OLDEST_OPSET") = kOldestOpset;
   m.attr("NEWEST_OPSET") = kNewestOpset;

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "bindings/bindings.h"
+#include "capture/sym_node.h"
 #include "capture/torch_weight.h"
 #include "ir/data_symbols.h"
 #include "ir/loop_node.h"
@@ -56,33 +57,36 @@ Pt2Interface make_interface(const Program& program, std::string in_spec, std::st
           leaves_of(program, outputs), std::move(argument_names), std::move(trainable)};
 }
 
-// ATen's schemas, and those of other libraries' operators that the program uses.
-SchemaTable schemas_for(const Program& program) {
+// The schema of an operator of another library than ATen, if it writes to no operand.
+std::optional<std::string> library_schema(const std::string& op) {
+  const size_t dot = op.find('.');
+  const size_t last = op.rfind('.');
+  if (last == dot || op.starts_with("aten.")) return std::nullopt;
+  const std::string overload = op.substr(last + 1);
+  const auto handle = c10::Dispatcher::singleton().findSchema(
+      {op.substr(0, dot) + "::" + op.substr(dot + 1, last - dot - 1),
+       overload == "default" ? "" : overload});
+  if (!handle || handle->schema().is_mutable()) return std::nullopt;
+  std::ostringstream text;
+  text << handle->schema();
+  return text.str();
+}
+
+// ATen's schemas, and those of the operators that other libraries have registered.
+SchemaTable all_schemas() {
   SchemaTable table;
-  for (const Node& node : program.graph.nodes) {
-    if (binds_symbol(node) || is_loop(node) || table.find(node.op) != nullptr) continue;
-    const size_t dot = node.op.find('.');
-    const size_t last = node.op.rfind('.');
-    const std::string overload = node.op.substr(last + 1);
-    const auto handle = c10::Dispatcher::singleton().findSchema(
-        {node.op.substr(0, dot) + "::" + node.op.substr(dot + 1, last - dot - 1),
-         overload == "default" ? "" : overload});
-    if (!handle) continue;
-    std::ostringstream text;
-    text << handle->schema();
-    table.add(text.str());
-  }
+  table.set_source(&library_schema);
   return table;
 }
 
 py::bytes model_text(const Program& program, const Pt2Interface& interface) {
-  SchemaTable schemas = schemas_for(program);
+  SchemaTable schemas = all_schemas();
   return write_model(program, interface, schemas);
 }
 
 uint64_t write_archive(const Program& program, const Pt2Interface& interface,
                        const std::string& path) {
-  SchemaTable schemas = schemas_for(program);
+  SchemaTable schemas = all_schemas();
   const py::gil_scoped_release release;
   return write_pt2(program, interface, schemas, path);
 }
@@ -98,12 +102,51 @@ py::list tensors(const Program& program) {
   return found;
 }
 
-// (Program, Pt2Interface) of a file.
-py::tuple read_archive(const std::string& path) {
-  SchemaTable schemas;
-  Pt2File file = read_pt2(path, schemas);
+py::tuple to_tuple(Pt2File file) {
   return py::make_tuple(std::make_shared<Program>(std::move(file.program)),
                         std::move(file.interface));
+}
+
+// (Program, Pt2Interface) of a file.
+py::tuple read_archive(const std::string& path) {
+  SchemaTable schemas = all_schemas();
+  return to_tuple(read_pt2(path, schemas));
+}
+
+// The same from a document on these tensors, named as in its signature.
+py::tuple read_document(const std::string& document,
+                        const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
+  StoredWeights weights;
+  for (const auto& [name, tensor] : tensors) {
+    weights.by_name.emplace(name, torch_weight(tensor));
+    if (tensor.requires_grad()) weights.trainable.insert(name);
+  }
+  SchemaTable schemas = all_schemas();
+  return to_tuple(read_model(document, std::move(weights), schemas));
+}
+
+// Leaves as the constructor takes them, symbolic sizes as torch.SymInt.
+py::list leaf_list(const Program& program, const std::vector<InterfaceLeaf>& leaves) {
+  py::list found;
+  for (const InterfaceLeaf& leaf : leaves) {
+    if (leaf.tensor) {
+      found.append(*leaf.tensor);
+      continue;
+    }
+    const py::object value = std::visit(
+        [&](const auto& constant) -> py::object {
+          using Constant = std::decay_t<decltype(constant)>;
+          if constexpr (std::is_same_v<Constant, None>) return py::none();
+          if constexpr (std::is_same_v<Constant, Expr>) {
+            return py::cast(to_sym_int(constant, program.symbols));
+          } else if constexpr (!std::is_same_v<Constant, None>) {
+            return py::cast(constant);
+          }
+        },
+        leaf.constant);
+    found.append(py::make_tuple(leaf.name, value));
+  }
+  return found;
 }
 
 bool has_loops(const Program& program) {
@@ -118,10 +161,19 @@ bool has_loops(const Program& program) {
 void bind_pt2(py::module_& m) {
   py::class_<Pt2Interface>(m, "Pt2Interface", "The containers around inputs and outputs.")
       .def(py::init(&make_interface), py::arg("program"), py::arg("in_spec"), py::arg("out_spec"),
-           py::arg("inputs"), py::arg("outputs"), py::arg("argument_names"), py::arg("trainable"));
+           py::arg("inputs"), py::arg("outputs"), py::arg("argument_names"), py::arg("trainable"))
+      .def_readonly("in_spec", &Pt2Interface::in_spec)
+      .def_readonly("out_spec", &Pt2Interface::out_spec)
+      .def_readonly("argument_names", &Pt2Interface::argument_names)
+      .def("inputs", [](const Pt2Interface& interface,
+                        const Program& program) { return leaf_list(program, interface.inputs); })
+      .def("outputs", [](const Pt2Interface& interface, const Program& program) {
+        return leaf_list(program, interface.outputs);
+      });
   m.def("pt2_model", &model_text);
   m.def("write_pt2", &write_archive);
   m.def("read_pt2", &read_archive);
+  m.def("read_model", &read_document);
   m.def("tensors", &tensors);
   m.def("has_loops", &has_loops);
 }

@@ -106,6 +106,17 @@ struct Program {
   std::vector<size_t> user_inputs() const;
 };
 
+// A user input or output at its place: which one of before it is, and its name.
+struct Placed {
+  size_t before = 0;
+  std::string name;
+};
+
+// Gives the user inputs and the user outputs these places and names; other inputs and outputs keep
+// theirs. Error(kInternal) unless each of before is named once.
+void arrange(Program& program, const std::vector<Placed>& inputs,
+             const std::vector<Placed>& outputs);
+
 // The largest index of any value that `node` defines is the caller's concern; this calls
 // `visit(ValueId)` for each.
 template <typename Visitor>

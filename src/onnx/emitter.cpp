@@ -125,8 +125,10 @@ const std::string& Emitter::value(ValueId id) const {
 std::vector<std::string> Emitter::ops(const std::string& type, std::vector<std::string> inputs,
                                       size_t outputs, OnnxAttributes attributes) {
   OnnxNode node;
-  node.op_type = type;
-  node.name = node_name(type);
+  const size_t colons = type.find("::");
+  node.op_type = colons == std::string::npos ? type : type.substr(colons + 2);
+  if (colons != std::string::npos) node.domain = type.substr(0, colons);
+  node.name = node_name(node.op_type);
   node.inputs = std::move(inputs);
   node.attributes = std::move(attributes);
   node.source = source_;

@@ -29,7 +29,8 @@ class Emitter {
   void bind(ValueId id, std::string name) { values_[id] = std::move(name); }
   const TensorType& type(ValueId id) const { return program_.graph.type(id); }
 
-  // Adds a node and gives its outputs.
+  // Adds a node and gives its outputs. "com.microsoft::Gelu" is a node of another domain, whose
+  // version 1 is imported.
   std::string op(const std::string& type, std::vector<std::string> inputs,
                  OnnxAttributes attributes = {});
   std::vector<std::string> ops(const std::string& type, std::vector<std::string> inputs,

@@ -25,9 +25,10 @@ std::string place_of(const Program& program, const Node& node) {
   return place;
 }
 
-void check_lowerings(const Program& program) {
+void check_lowerings(const Program& program, const OwnLowerings& own) {
   std::map<std::string, std::vector<std::string>> missing;
   for (const Node& node : program.graph.nodes) {
+    if (own.contains(node.op)) continue;
     if (find_lowering(node.op) == nullptr) missing[node.op].push_back(place_of(program, node));
   }
   if (missing.empty()) return;
@@ -77,10 +78,14 @@ void add_inputs(const Program& program, const OnnxOptions& options, Emitter& emi
   });
 }
 
-void lower_node(const Program& program, const Node& node, Emitter& emit) {
+void lower_node(const Program& program, const Node& node, const OwnLowerings& own, Emitter& emit) {
   emit.begin(node);
   try {
-    find_lowering(node.op)({emit, node});
+    if (const auto found = own.find(node.op); found != own.end()) {
+      found->second({emit, node});
+    } else {
+      find_lowering(node.op)({emit, node});
+    }
   } catch (const Error& error) {
     if (error.source().known()) throw;
     throw Error(error.code(), "cannot lower " + node.op + " to ONNX: " + error.what(),
@@ -170,12 +175,14 @@ void add_metadata(const Program& program, const OnnxOptions& options, OnnxModel&
 
 OnnxModel lower(const Program& program, const OnnxOptions& options) {
   check_opset(options.opset);
-  check_lowerings(program);
+  check_lowerings(program, options.lowerings);
   OnnxModel model;
   model.opset = options.opset;
   Emitter emit(program, model);
   add_inputs(program, options, emit, model);
-  for (const Node& node : program.graph.nodes) lower_node(program, node, emit);
+  for (const Node& node : program.graph.nodes) {
+    lower_node(program, node, options.lowerings, emit);
+  }
   add_outputs(program, emit, model);
   prune(model);
   add_metadata(program, options, model);

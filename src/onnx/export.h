@@ -1,6 +1,7 @@
 // From Program to an ONNX model in memory.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -12,6 +13,11 @@ namespace portwright {
 inline constexpr int64_t kOldestOpset = 18;
 inline constexpr int64_t kNewestOpset = 23;
 
+struct LoweringCall;  // onnx/lowering.h
+
+// Lowerings of a caller's own, by operator ("library.op.default").
+using OwnLowerings = std::map<std::string, std::function<void(const LoweringCall&)>>;
+
 struct OnnxOptions {
   int64_t opset = kNewestOpset;
   // false: parameters and buffers become graph inputs under their names, without data.
@@ -20,6 +26,8 @@ struct OnnxOptions {
   bool keep_initializers_as_inputs = false;
   // Further metadata_props.
   std::map<std::string, std::string> metadata;
+  // Come before the built-in table.
+  OwnLowerings lowerings;
 };
 
 // Lowers every node. Error(kInvalidArgument) for an opset outside [18, 23];

@@ -1,6 +1,7 @@
 #include "onnx/writer.h"
 
 #include <filesystem>
+#include <map>
 #include <protozero/pbf_writer.hpp>
 #include <unordered_map>
 
@@ -140,10 +141,12 @@ std::string encode(const OnnxModel& model, const DataLayout& layout) {
       write_value_info(graph, kGraphProto_output, info);
     }
   }
-  {
+  std::map<std::string, int64_t> imports{{"", model.opset}};
+  for (const OnnxNode& node : model.nodes) imports.try_emplace(node.domain, 1);
+  for (const auto& [domain, version] : imports) {
     Writer opset(out, kModelProto_opset_import);
-    opset.add_string(kOperatorSetIdProto_domain, "");
-    opset.add_int64(kOperatorSetIdProto_version, model.opset);
+    opset.add_string(kOperatorSetIdProto_domain, domain);
+    opset.add_int64(kOperatorSetIdProto_version, version);
   }
   for (const auto& [key, value] : model.metadata) {
     write_entry(out, kModelProto_metadata_props, key, value);

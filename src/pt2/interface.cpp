@@ -30,6 +30,8 @@ class PathWalker {
     if (depth > kMaxDepth) throw Error(ErrorCode::kCorrupt, "a tree spec is nested too deeply");
     if (spec.at("type").is_null()) {
       if (path) paths_.emplace(*path, leaf_);
+      // What strict mode calls it.
+      paths_.emplace("['flat_args'][" + std::to_string(leaf_) + "]", leaf_);
       ++leaf_;
       return;
     }

@@ -29,14 +29,12 @@ LeafConstant constant_of(const Json& argument) {
 
 class FileReader {
  public:
-  FileReader(const ZipReader& archive, SchemaTable& schemas)
-      : document_(Json::parse(archive.text(pt2::kModel))),
+  FileReader(std::string_view document, StoredWeights weights, SchemaTable& schemas)
+      : document_(Json::parse(document)),
         module_(document_.at("graph_module")),
         graph_(module_.at("graph")),
-        reader_(file_.program, schemas, document_.at("range_constraints")) {
-    read_weights(archive, pt2::kWeightsConfig, pt2::kWeights, weights_);
-    read_weights(archive, pt2::kConstantsConfig, pt2::kConstants, weights_);
-  }
+        reader_(file_.program, schemas, document_.at("range_constraints")),
+        weights_(std::move(weights)) {}
 
   Pt2File read() {
     check_version();
@@ -210,15 +208,8 @@ class FileReader {
   size_t user_inputs_ = 0, user_outputs_ = 0;
 };
 
-Pt2File read(const ZipReader& archive, SchemaTable& schemas) {
-  if (archive.text(pt2::kFormat) != pt2::kFormatValue) corrupt("it is an archive of another kind");
-  if (archive.contains(pt2::kByteOrder) && archive.text(pt2::kByteOrder) != pt2::kByteOrderValue) {
-    unsupported("big-endian data");
-  }
-  size_t models = 0;
-  for (const auto& [name, entry] : archive.entries()) models += name.starts_with("models/") ? 1 : 0;
-  if (models > 1) unsupported("more than one program");
-  Pt2File file = FileReader(archive, schemas).read();
+Pt2File read_document(std::string_view document, StoredWeights weights, SchemaTable& schemas) {
+  Pt2File file = FileReader(document, std::move(weights), schemas).read();
   try {
     verify(file.program);
   } catch (const Error& error) {
@@ -227,19 +218,44 @@ Pt2File read(const ZipReader& archive, SchemaTable& schemas) {
   return file;
 }
 
+Pt2File read_archive(const ZipReader& archive, SchemaTable& schemas) {
+  if (archive.text(pt2::kFormat) != pt2::kFormatValue) corrupt("it is an archive of another kind");
+  if (archive.contains(pt2::kByteOrder) && archive.text(pt2::kByteOrder) != pt2::kByteOrderValue) {
+    unsupported("big-endian data");
+  }
+  size_t models = 0;
+  for (const auto& [name, entry] : archive.entries()) models += name.starts_with("models/") ? 1 : 0;
+  if (models > 1) unsupported("more than one program");
+  StoredWeights weights;
+  read_weights(archive, pt2::kWeightsConfig, pt2::kWeights, weights);
+  read_weights(archive, pt2::kConstantsConfig, pt2::kConstants, weights);
+  return read_document(archive.text(pt2::kModel), std::move(weights), schemas);
+}
+
+// What `read` gives; whatever a damaged document makes it throw is Error(kCorrupt).
+template <typename Read>
+Pt2File checked(const std::string& place, Read&& read) {
+  try {
+    return read();
+  } catch (const Json::exception& error) {
+    corrupt(place + ": " + error.what());
+  } catch (const std::logic_error& error) {  // an index out of range, an absent leaf
+    corrupt(place + ": " + error.what());
+  } catch (const std::bad_variant_access&) {
+    corrupt(place + ": a value of another kind than its operator gives");
+  }
+}
+
 }  // namespace
 
 Pt2File read_pt2(const std::string& path, SchemaTable& schemas) {
   const ZipReader archive = ZipReader::open(path);
-  try {
-    return read(archive, schemas);
-  } catch (const Json::exception& error) {
-    corrupt(path + ": " + error.what());
-  } catch (const std::logic_error& error) {  // an index out of range, an absent leaf
-    corrupt(path + ": " + error.what());
-  } catch (const std::bad_variant_access&) {
-    corrupt(path + ": a value of another kind than its operator gives");
-  }
+  return checked(path, [&] { return read_archive(archive, schemas); });
+}
+
+Pt2File read_model(std::string_view document, StoredWeights weights, SchemaTable& schemas) {
+  return checked("the document",
+                 [&] { return read_document(document, std::move(weights), schemas); });
 }
 
 }  // namespace portwright

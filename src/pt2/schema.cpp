@@ -213,7 +213,11 @@ void SchemaTable::add(std::string text) {
 }
 
 const Schema* SchemaTable::find(const std::string& op) {
-  const auto found = entries_.find(op);
+  auto found = entries_.find(op);
+  if (found == entries_.end() && source_) {
+    if (std::optional<std::string> text = source_(op)) add(std::move(*text));
+    found = entries_.find(op);
+  }
   if (found == entries_.end()) return nullptr;
   if (!found->second.schema) found->second.schema = parse_schema(found->second.text);
   return &*found->second.schema;

@@ -1,6 +1,7 @@
 // What torch-free code knows of operators: their schemas, in PyTorch's own text.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,9 @@ class SchemaTable {
   SchemaTable();
   // Another library's: "torchvision::nms(Tensor dets, ...) -> Tensor". Replaces one of that name.
   void add(std::string text);
+  // Gives the schema's text of an operator that the table lacks, or nothing.
+  using Source = std::function<std::optional<std::string>(const std::string& op)>;
+  void set_source(Source source) { source_ = std::move(source); }
   // Null when unknown. The text is parsed when it is first asked for.
   const Schema* find(const std::string& op);
 
@@ -45,6 +49,7 @@ class SchemaTable {
   };
   std::vector<std::unique_ptr<std::string>> added_;
   std::unordered_map<std::string, Entry> entries_;
+  Source source_;
 };
 
 }  // namespace portwright

@@ -1,19 +1,12 @@
 // Weights of a .pt2 archive. Internal to this folder.
 #pragma once
 
-#include <map>
-#include <set>
 #include <string>
 
-#include "ir/program.h"
+#include "pt2/reader.h"
 #include "pt2/zip_reader.h"
 
 namespace portwright {
-
-struct StoredWeights {
-  std::map<std::string, Weight> by_name;
-  std::set<std::string, std::less<>> trainable;
-};
 
 // Adds the tensors that the table `config` of the archive lists; their bytes are in `folder`.
 void read_weights(const ZipReader& archive, const std::string& config, const std::string& folder,

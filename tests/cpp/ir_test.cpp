@@ -51,6 +51,35 @@ TEST(Text, RefusesWhatIsNoProgram) {
   }
 }
 
+TEST(Arrange, GivesUserInputsAndOutputsOtherPlacesAndNames) {
+  Program program = parse(R"(program {
+  input parameter %w "w" : f32[2] = [1.0, 2.0]
+  input user %a "a" : f32[2]
+  input user %b "b" : i64[2]
+  %0 : f32[2] = aten.add.Tensor(%a, %w, 1)
+  %1 : f32[2] = aten.mul.Tensor(%a, %w)
+  output user_input_mutation "a" %0
+  output user "x" %0
+  output user "y" %1
+}
+)");
+  arrange(program, {{1, "second"}, {0, "first"}}, {{1, "product"}, {0, "sum"}});
+  verify(program);
+  EXPECT_EQ(print(program), R"(program {
+  input parameter %w "w" : f32[2] = [1.0, 2.0]
+  input user %second "second" : i64[2]
+  input user %first "first" : f32[2]
+  %0 : f32[2] = aten.add.Tensor(%first, %w, 1)
+  %1 : f32[2] = aten.mul.Tensor(%first, %w)
+  output user_input_mutation "first" %0
+  output user "product" %1
+  output user "sum" %0
+}
+)");
+  EXPECT_THROW(arrange(program, {{0, "a"}, {0, "b"}}, {{0, "x"}, {1, "y"}}), Error);
+  EXPECT_THROW(arrange(program, {{0, "a"}}, {{0, "x"}, {1, "y"}}), Error);
+}
+
 TEST(Verifier, FindsAUseBeforeItsDefinition) {
   Program program = linear_program();
   Node& node = program.graph.nodes.at(0);

@@ -6,6 +6,8 @@
 #include "ir/builder.h"
 #include "onnx/export.h"
 #include "onnx/inspect.h"
+#include "onnx/lowering.h"
+#include "onnx/placeholder.h"
 #include "onnx/writer.h"
 
 namespace portwright {
@@ -51,6 +53,32 @@ TEST(Lowering, ListsEveryMissingOperatorWithItsLine) {
     EXPECT_NE(std::string(error.what()).find("model.py:7"), std::string::npos);
     EXPECT_NE(std::string(error.what()).find("layer.0"), std::string::npos);
   }
+}
+
+TEST(Lowering, TakesACallersOwnBeforeTheTable) {
+  OnnxOptions options;
+  options.lowerings["aten.add.Tensor"] = [](const LoweringCall& call) {
+    call.give(call.emit.op("example::Add", {call.emit.tensor(call.arg(0))}));
+  };
+  const OnnxModel model = lower(program_of("aten.add.Tensor"), options);
+  ASSERT_EQ(model.nodes.size(), 1u);
+  EXPECT_EQ(model.nodes[0].domain, "example");
+  EXPECT_EQ(model.nodes[0].op_type, "Add");
+  EXPECT_EQ(model.nodes[0].inputs, std::vector<std::string>{"x"});
+}
+
+TEST(Lowering, PlaceholdersHoldTheArguments) {
+  OnnxOptions options;
+  options.lowerings["aten.no_such_op.default"] = &lower_as_placeholder;
+  const OnnxModel model = lower(program_of("aten.no_such_op.default"), options);
+  ASSERT_EQ(model.nodes.size(), 1u);
+  const OnnxNode& node = model.nodes[0];
+  EXPECT_EQ(node.domain, kPlaceholderDomain);
+  EXPECT_EQ(node.op_type, "aten.no_such_op.default");
+  EXPECT_EQ(node.inputs, (std::vector<std::string>{"x", "w"}));
+  EXPECT_EQ(std::get<std::string>(node.attributes.at(0).second),
+            R"([{"dtype":1,"input":0,"shape":["batch",512]},)"
+            R"({"dtype":1,"input":1,"shape":[512]},1])");
 }
 
 TEST(Lowering, RefusesOpsetsOutsideItsRange) {

@@ -55,6 +55,13 @@ TEST(Pt2Schema, TableHoldsAtenAndTakesOthers) {
   EXPECT_EQ(table.find("library.f.default"), nullptr);
   table.add("library::f(Tensor x) -> Tensor");
   EXPECT_NE(table.find("library.f.default"), nullptr);
+  table.set_source([](const std::string& op) -> std::optional<std::string> {
+    if (op != "other.g.default") return std::nullopt;
+    return "other::g(Tensor x, int n=2) -> Tensor";
+  });
+  EXPECT_EQ(table.find("other.h.default"), nullptr);
+  ASSERT_NE(table.find("other.g.default"), nullptr);
+  EXPECT_EQ(table.find("other.g.default")->arguments.size(), 2U);
 }
 
 TEST(Pt2Names, AreUniqueIdentifiers) {
@@ -199,6 +206,19 @@ TEST(Pt2Reader, ReadsBackWhatTheWriterWrote) {
   ASSERT_TRUE(written != nullptr && read != nullptr);
   EXPECT_EQ(read->copy_bytes(), written->copy_bytes());
   EXPECT_EQ(file.interface.argument_names, std::vector<std::string>{"x"});
+}
+
+TEST(Pt2Reader, ReadsADocumentOnWeightsFromElsewhere) {
+  const Program program = sample();
+  SchemaTable schemas;
+  const std::string document = write_model(program, plain_interface(program), schemas);
+  const Weight weight = *program.weight(program.graph.inputs[1]);
+  const Pt2File file = read_model(document, {{{"linear.weight", weight}}, {}}, schemas);
+  const Weight* read = file.program.weight(file.program.graph.inputs[0]);
+  ASSERT_NE(read, nullptr);
+  EXPECT_TRUE(same_storage(*read, weight));
+  EXPECT_THROW(read_model(document, {}, schemas), Error);
+  EXPECT_THROW(read_model("{", {}, schemas), Error);
 }
 
 // The document of `sample()` with one edit, as an archive.

@@ -12,6 +12,7 @@ import torch
 from portwright import _core, pytrees
 from portwright.capture import CapturedProgram
 from portwright.errors import FileError
+from portwright.torch_import import read_file
 
 # What torch's ExportedProgram sets when it is made; its properties read these.
 _FILLED_IN = frozenset(
@@ -52,7 +53,7 @@ class ExportedProgram(torch.export.ExportedProgram):
     def __getattr__(self, name: str) -> Any:
         if name not in _FILLED_IN:
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
-        self.__dict__.update(vars(self._as_torch_program()))
+        self.__dict__.update(vars(self.as_torch_program()))
         self._filled = _fingerprint(self)
         return self.__dict__[name]
 
@@ -132,8 +133,9 @@ class ExportedProgram(torch.export.ExportedProgram):
         )
         return captured.program, interface
 
-    def _as_torch_program(self) -> torch.export.ExportedProgram:
-        """torch's own program, read from the document that `save` writes, on the live weights."""
+    def as_torch_program(self) -> torch.export.ExportedProgram:
+        """torch's own program, a new one at each call, on the live weights."""
+        # Read from the document that `save` writes.
         from portwright.exporters.torch_program import read_document
 
         program, interface = self._for_files
@@ -160,6 +162,20 @@ def _fingerprint(program: torch.export.ExportedProgram) -> Any:
     nodes = [(n.op, n.target, n.name, n.args, n.kwargs) for n in program._graph_module.graph.nodes]
     weights = {**program._state_dict, **program._constants}
     return nodes, {name: id(tensor) for name, tensor in weights.items()}
+
+
+def load(path: str | os.PathLike[str]) -> ExportedProgram:
+    """The program of a .pt2 file that `ExportedProgram.save` or `torch.export.save` wrote.
+
+    The engine reads it, torch.export does not: nothing is unpickled, weights stay in the file,
+    which must not change meanwhile. `load(path).module()(**inputs)` runs natively.
+
+    Raises:
+        FileError: the file cannot be read.
+        CorruptFileError: it is damaged, or no .pt2 file.
+        UnsupportedError: it holds pickles, or what the engine cannot run; says what.
+    """
+    return ExportedProgram(read_file(path))
 
 
 class ProgramModule(torch.nn.Module):

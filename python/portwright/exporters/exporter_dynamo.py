@@ -15,9 +15,15 @@ from portwright.capture import CapturedProgram, capture
 from portwright.exporters.base import HfExporter, logger
 from portwright.exporters.configs import DynamoConfig
 from portwright.exporters.exported_program import ExportedProgram
+from portwright.exporters.fx_fixes import with_fixes
 from portwright.exporters.model_state import reset_model_state
 from portwright.exporters.patching import apply_patches
-from portwright.exporters.utils import patch_model_config, prepare_for_export
+from portwright.exporters.utils import (
+    get_auto_dynamic_shapes,
+    patch_model_config,
+    prepare_for_export,
+)
+from portwright.strict_capture import capture_strictly
 
 
 class DynamoExporter(HfExporter):
@@ -48,7 +54,8 @@ class DynamoExporter(HfExporter):
             PortwrightError: see `portwright.capture.capture`, `prepare_for_export`.
         """
         attempt = functools.partial(self._capture, model, sample_inputs, self._config(config))
-        return ExportedProgram(attempt(), functools.partial(attempt, loops=False))
+        unrolled = functools.partial(attempt, loops=False)
+        return ExportedProgram(with_fixes(attempt(), self.backends, unrolled), unrolled)
 
     def _capture(
         self,
@@ -67,19 +74,35 @@ class DynamoExporter(HfExporter):
             self._patched(),
             reset_model_state(model),
         ):
-            captured = capture(
-                model,
-                dict(inputs),
-                loops=self.has_loops if loops is None else loops,
-                dynamic=config.dynamic,
-                dynamic_shapes=config.dynamic_shapes,
-                prefer_deferred_runtime_asserts_over_guards=(
-                    config.prefer_deferred_runtime_asserts_over_guards
-                ),
+            captured = self._trace(
+                model, dict(inputs), config, self.has_loops if loops is None else loops
             )
         for note in captured.notes:
             logger.info("%s", note)
         return captured
+
+    def _trace(
+        self, model: torch.nn.Module, inputs: dict[str, Any], config: DynamoConfig, loops: bool
+    ) -> CapturedProgram:
+        deferred = config.prefer_deferred_runtime_asserts_over_guards
+        if config.strict:
+            shapes = config.dynamic_shapes
+            if shapes is None and config.dynamic:
+                shapes = get_auto_dynamic_shapes(inputs)
+            return capture_strictly(
+                model,
+                inputs,
+                dynamic_shapes=shapes,
+                prefer_deferred_runtime_asserts_over_guards=deferred,
+            )
+        return capture(
+            model,
+            inputs,
+            loops=loops,
+            dynamic=config.dynamic,
+            dynamic_shapes=config.dynamic_shapes,
+            prefer_deferred_runtime_asserts_over_guards=deferred,
+        )
 
     @contextlib.contextmanager
     def _patched(self) -> Iterator[None]:

@@ -14,13 +14,32 @@ from portwright.capture import CapturedProgram
 from portwright.errors import DataDependentError, FileError, InvalidArgumentError
 from portwright.exporters.configs import OnnxConfig
 from portwright.exporters.exporter_dynamo import DynamoExporter
+from portwright.exporters.fx_fixes import with_fixes
+from portwright.exporters.onnx_extensions import (
+    _IR_FIXES,
+    _ONNX_TRANSLATION_TABLE,
+    IrModel,
+    apply_onnx_ir_fixes,
+    translate,
+    translations,
+)
+
+__all__ = [
+    "_IR_FIXES",
+    "_ONNX_TRANSLATION_TABLE",
+    "ONNXProgram",
+    "OnnxConfig",
+    "OnnxExporter",
+    "apply_onnx_ir_fixes",
+    "lower",
+]
 
 
 class ONNXProgram:
     """An ONNX model in memory: call it, look at it, save it."""
 
     def __init__(self, model: _core.OnnxModel, captured: CapturedProgram, config: OnnxConfig):
-        self._model = model
+        self._model: _core.OnnxModel | IrModel = model
         self._captured = captured
         self._config = config
         self._session: Any = None
@@ -51,6 +70,14 @@ class ONNXProgram:
     @property
     def node_count(self) -> int:
         return int(self._model.node_count)
+
+    @property
+    def model(self) -> Any:
+        """The model as an `onnx_ir.Model`. Edits of it are in what is run and saved afterwards."""
+        if not isinstance(self._model, IrModel):
+            self._model = IrModel(self._model)
+        self._saved_path = self._session = None
+        return self._model.ir
 
     @property
     def model_proto(self) -> Any:
@@ -167,7 +194,8 @@ class OnnxExporter(DynamoExporter):
         config = self._config(config)
         assert isinstance(config, OnnxConfig)
         captured = self._capture(model, sample_inputs, config)
-        program = lower(captured, config)
+        _refuse_data_assumptions(captured, config)  # a fixed program has them as assertions
+        program = lower(with_fixes(captured, self.backends, lambda: captured), config)
         if config.output_path is not None:
             program.save(config.output_path)
         return program
@@ -180,23 +208,30 @@ def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
         DataDependentError: the program holds for the sample's data, and ONNX has no assertions.
         MissingLoweringError: operators without a lowering.
     """
-    if not config.allow_data_assumptions:
-        _refuse_data_assumptions(captured)
+    _refuse_data_assumptions(captured, config)
     program = captured.program.copy()
     if config.optimize:
         program.run_passes()
+    own = translations()
     opset = _core.NEWEST_OPSET if config.opset_version is None else config.opset_version
     model = _core.lower_onnx(
         program,
         opset=opset,
         export_params=config.export_params,
         keep_initializers_as_inputs=config.keep_initializers_as_inputs,
+        placeholders=own.keys() & program.op_counts().keys(),
     )
-    return ONNXProgram(model, captured, config)
+    result = ONNXProgram(model, captured, config)
+    if own.keys() & program.op_counts().keys():
+        translate(result.model, own)
+    apply_onnx_ir_fixes(result)
+    return result
 
 
-def _refuse_data_assumptions(captured: CapturedProgram) -> None:
+def _refuse_data_assumptions(captured: CapturedProgram, config: OnnxConfig) -> None:
     """The model's own assertions (torch._check) may go; what decided its path may not."""
+    if config.allow_data_assumptions:
+        return
     assumed = [
         f"  {guard['text']} at {guard['source']}"
         for guard in captured.program.guards()

@@ -10,12 +10,30 @@ import torch
 
 from portwright import tree
 from portwright.errors import InvalidArgumentError, UnsupportedError
-from portwright.exporters.model_state import patch_forward_signature, reset_model_state
-from portwright.exporters.patching import apply_patches, register_patch
+from portwright.exporters.fx_fixes import (
+    _FX_NODE_FIXES,
+    _FX_PROGRAM_FIXES,
+    apply_fx_node_fixes,
+    apply_fx_program_fixes,
+    register_fx_node_fix,
+    register_fx_program_fix,
+)
+from portwright.exporters.model_state import (
+    _STATEFUL_CACHE_ATTRS,
+    patch_forward_signature,
+    reset_model_state,
+)
+from portwright.exporters.patching import _PATCHES, apply_patches, register_patch
 from portwright.exporters.preparers import register_export_input_preparer, run_preparers
 from portwright.pytrees import register_cache_pytrees_for_model
 
 __all__ = [
+    "_FX_NODE_FIXES",
+    "_FX_PROGRAM_FIXES",
+    "_PATCHES",
+    "_STATEFUL_CACHE_ATTRS",
+    "apply_fx_node_fixes",
+    "apply_fx_program_fixes",
     "apply_patches",
     "get_auto_dynamic_shapes",
     "get_leaf_tensors",
@@ -24,6 +42,8 @@ __all__ = [
     "prepare_for_export",
     "register_cache_pytrees_for_model",
     "register_export_input_preparer",
+    "register_fx_node_fix",
+    "register_fx_program_fix",
     "register_patch",
     "reset_model_state",
 ]

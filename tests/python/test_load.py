@@ -1,0 +1,113 @@
+"""portwright.load: .pt2 files run by the engine, without torch.export."""
+
+from __future__ import annotations
+
+import copy
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import models
+import portwright
+from portwright import DynamoConfig, DynamoExporter, errors
+from portwright.verify import CAPTURE_TOLERANCE, compare
+
+
+def saved(model: torch.nn.Module, inputs: dict[str, Any], path: Path) -> Path:
+    DynamoExporter().export(model.eval(), inputs, DynamoConfig(dynamic=True)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", list(models.CASES))
+def test_a_loaded_model_equals_eager_at_every_shape(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = models.case(name)
+    path = saved(case.model, case.inputs, tmp_path / "model.pt2")
+    for loader in ("load", "export"):
+        monkeypatch.delattr(torch.export, loader)
+    program = portwright.load(path)
+    run = program.module()
+    for label, inputs in {"sample": case.inputs, **case.variants}.items():
+        with torch.no_grad():
+            expected = case.model(**copy.deepcopy(inputs))
+        outputs = run(**copy.deepcopy(inputs))
+        assert type(outputs) is type(expected)
+        result = compare(label, inputs, outputs, expected, CAPTURE_TOLERANCE)
+        assert result.differences
+        assert result.matches, result.problems
+
+
+class Scaled(torch.nn.Module):
+    def forward(self, x: torch.Tensor, power: int, deep: list[dict[str, torch.Tensor]]) -> Any:
+        return {"b": x**power, "a": (deep[0]["y"] + 1, x.shape[0] * 3, None)}
+
+
+def scaled(batch: int) -> dict[str, Any]:
+    return {"x": torch.randn(batch, 2), "power": 3, "deep": [{"y": torch.randn(batch)}]}
+
+
+def test_containers_numbers_and_names_are_as_at_the_export(tmp_path: Path) -> None:
+    program = portwright.load(saved(Scaled(), scaled(3), tmp_path / "model.pt2"))
+    assert [item[0] for item in program.program.user_inputs()] == ["x", "deep.0.y"]
+    inputs = scaled(5)
+    outputs = program.module()(**inputs)
+    expected = Scaled()(**inputs)
+    torch.testing.assert_close(outputs["b"], expected["b"])
+    assert outputs["a"][1:] == (15, None)
+    with pytest.raises(errors.InvalidArgumentError, match="power"):
+        program.module()(**{**inputs, "power": 2})
+
+
+def test_a_loaded_program_is_a_program_of_torch_and_is_saved_again(tmp_path: Path) -> None:
+    program = portwright.load(saved(Scaled(), scaled(3), tmp_path / "model.pt2"))
+    assert isinstance(program, torch.export.ExportedProgram)
+    program.validate()
+    program.save(tmp_path / "model.pt2")  # over the file that it reads
+    program.save(tmp_path / "again.pt2")
+    inputs = scaled(4)
+    expected = Scaled()(**inputs)["b"]
+    torch.testing.assert_close(program.module()(**inputs)["b"], expected)
+    again = torch.export.load(tmp_path / "again.pt2").module()(**inputs)
+    torch.testing.assert_close(again["b"], expected)
+
+
+def test_what_torch_saved_is_loaded_with_positional_arguments(tmp_path: Path) -> None:
+    class Two(torch.nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x - y, x[0]
+
+    auto = {0: torch.export.Dim.AUTO}
+    x, y = torch.randn(3, 2), torch.randn(3, 2)
+    program = torch.export.export(Two(), (x,), {"y": y}, dynamic_shapes={"x": auto, "y": auto})
+    torch.export.save(program, tmp_path / "torch.pt2")
+    outputs = portwright.load(tmp_path / "torch.pt2").module()(x=x, y=y)
+    torch.testing.assert_close(outputs, Two()(x, y))
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.FileError, match="missing"):
+        portwright.load(tmp_path / "missing.pt2")
+    good = saved(Scaled(), scaled(3), tmp_path / "model.pt2").read_bytes()
+    bad = tmp_path / "bad.pt2"
+    for content in (b"", b"no archive", good[: len(good) // 2], good[:-30]):
+        bad.write_bytes(content)
+        with pytest.raises(errors.CorruptFileError):
+            portwright.load(bad)
+    with zipfile.ZipFile(bad, "w") as archive:
+        archive.writestr("archive/data.txt", "another kind")
+    with pytest.raises(errors.CorruptFileError):
+        portwright.load(bad)
+
+
+def test_a_class_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = saved(Scaled(), scaled(3), tmp_path / "model.pt2")
+    bad = tmp_path / "bad.pt2"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(bad, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"builtins.list", b"another.class"))
+    with pytest.raises(errors.CorruptFileError, match="containers"):
+        portwright.load(bad)
