@@ -41,7 +41,8 @@ def test_executorch_lowers_the_program(tmp_path: Path) -> None:
     inputs = {"input": torch.randn(3, 4)}
     to_edge(DynamoExporter().export(model, inputs)).exported_program().validate()
     program = ExecutorchExporter().export(model, inputs, ExecutorchConfig(backend="xnnpack"))
-    program.write_to_file(str(tmp_path / "model.pte"))
+    with open(tmp_path / "model.pte", "wb") as file:
+        program.write_to_file(file)
 
     from executorch.runtime import Runtime
 

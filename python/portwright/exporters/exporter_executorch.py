@@ -74,7 +74,8 @@ class ExecutorchExporter(DynamoExporter):
     """Exports a model to ExecuTorch, whose own lowering runs on the captured program.
 
     >>> program = ExecutorchExporter().export(model, inputs, ExecutorchConfig(backend="xnnpack"))
-    >>> program.write_to_file("model.pte")
+    >>> with open("model.pte", "wb") as file:
+    ...     program.write_to_file(file)
     """
 
     config_class = ExecutorchConfig
