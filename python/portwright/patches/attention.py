@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from portwright import lazy_lists
+from portwright import _core, lazy_lists
 from portwright.exporters.patching import register_patch
 
 _SKIP = "_portwright_skip"
