@@ -26,7 +26,7 @@ class SweepOptions:
 
     Args:
         zoo: folder of the models, see `sweep_worker`.
-        stage: "capture" or "onnx".
+        stage: a name in `sweep_worker.STAGES`, or "generation".
         dynamic: every dim dynamic, and a run at other sizes.
         jobs: worker processes.
         timeout: seconds for one case, building it included.

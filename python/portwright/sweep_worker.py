@@ -23,6 +23,7 @@ import torch
 
 from portwright import usage
 from portwright.errors import PortwrightError
+from portwright.sweep_generation import generation_row
 from portwright.sweep_inputs import sweep_inputs
 from portwright.verify import CAPTURE_TOLERANCE, RUNTIME_TOLERANCE, compare
 
@@ -89,6 +90,7 @@ STAGES: dict[str, tuple[Export, Export, float]] = {
     "onnx": (_onnx, _peer_onnx, RUNTIME_TOLERANCE),
     "pt2": (_pt2, _peer_capture, CAPTURE_TOLERANCE),
 }
+GENERATION = "generation"  # the components of `export_for_generation`, beside eager's generate()
 
 
 def run_case(zoo: Any, case: str, stage: str, dynamic: bool, peer: bool = False) -> dict[str, Any]:
@@ -108,6 +110,8 @@ def run_case(zoo: Any, case: str, stage: str, dynamic: bool, peer: bool = False)
     except Exception as error:
         return {**row, "reason": "cannot be built", "detail": _text(error)}
     row["build_s"] = round(time.perf_counter() - start, 3)
+    if stage == GENERATION:
+        return row | generation_row(zoo, case, model, dynamic)
     ours, theirs, tolerance = STAGES[stage]
     sample = copy.deepcopy(inputs)
     start = time.perf_counter()

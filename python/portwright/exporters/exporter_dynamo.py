@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 from collections.abc import Iterator, MutableMapping
 from typing import Any, ClassVar
@@ -113,6 +114,7 @@ class DynamoExporter(HfExporter):
 
 
 def _fresh(value: Any) -> Any:
-    """The same tensors in containers of their own: forward writes to the caches it is given."""
-    leaves, spec = tree.flatten(value)
-    return spec.unflatten([tensor for _, tensor in leaves])
+    """The same tensors in containers of their own: forward writes to the caches it is given, also to
+    those that hold nothing yet."""
+    tensors = {id(tensor): tensor for _, tensor in tree.flatten(value)[0]}
+    return copy.deepcopy(value, tensors)

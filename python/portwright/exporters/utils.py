@@ -10,6 +10,12 @@ import torch
 
 from portwright import tree
 from portwright.errors import InvalidArgumentError, UnsupportedError
+from portwright.exporters.decomposition import (
+    decompose_for_generation,
+    decompose_multimodal,
+    decompose_prefill_decode,
+    is_multimodal,
+)
 from portwright.exporters.fx_fixes import (
     _FX_NODE_FIXES,
     _FX_PROGRAM_FIXES,
@@ -18,6 +24,7 @@ from portwright.exporters.fx_fixes import (
     register_fx_node_fix,
     register_fx_program_fix,
 )
+from portwright.exporters.merging import empty_past
 from portwright.exporters.model_state import (
     _STATEFUL_CACHE_ATTRS,
     patch_forward_signature,
@@ -35,8 +42,13 @@ __all__ = [
     "apply_fx_node_fixes",
     "apply_fx_program_fixes",
     "apply_patches",
+    "decompose_for_generation",
+    "decompose_multimodal",
+    "decompose_prefill_decode",
+    "empty_past",
     "get_auto_dynamic_shapes",
     "get_leaf_tensors",
+    "is_multimodal",
     "patch_forward_signature",
     "patch_model_config",
     "prepare_for_export",

@@ -1,0 +1,95 @@
+"""Exported components in place of a model's modules: generate() runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from portwright import tree
+from portwright.exporters.decomposition import Components
+from portwright.exporters.merging import empty_past
+from portwright.exporters.recording import arguments_by_name
+from portwright.exporters.utils import prepare_for_export
+from portwright.stage import swapped
+
+Program = Callable[..., Any]
+
+
+@contextlib.contextmanager
+def generating_with(
+    components: Components, programs: Mapping[str, Program], *, merged: bool = False
+) -> Iterator[None]:
+    """Runs programs in place of the components' forwards during the block.
+
+    The model's `generate()` prepares the inputs of each step and picks the tokens, and in
+    multimodal models merges the encoders' results into the text; the components compute. Between
+    two calls of `generate()` a new block is needed.
+
+    Args:
+        components: what `decompose_for_generation` gave.
+        programs: by component's name, a callable that takes its inputs as keyword arguments and
+            gives forward's result.
+        merged: the program "decode" runs the first step too (`merge_decode=True`).
+    """
+    stepping, decode_inputs = components["decode"]
+    first_step = _FirstStep()
+    with contextlib.ExitStack() as stack:
+        for name, (module, _) in components.items():
+            if name not in ("prefill", "decode"):
+                forward = _in_first_step(module, programs[name], first_step)
+                stack.enter_context(swapped(module, {"forward": forward}))
+        first: Program | None
+        if merged:
+            first = _with_empty_past(programs["decode"], decode_inputs)
+        else:
+            first = programs.get("prefill")
+        forward = _by_step(stepping, first, programs["decode"], first_step)
+        stack.enter_context(swapped(stepping, {"forward": forward}))
+        yield
+
+
+class _FirstStep:
+    over = False
+
+
+def _in_first_step(module: torch.nn.Module, program: Program, step: _FirstStep) -> Program:
+    original = module.forward
+
+    @functools.wraps(original)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **kwargs) if step.over else _call(module, program, args, kwargs)
+
+    return forward
+
+
+def _by_step(
+    module: torch.nn.Module, first: Program | None, decode: Program, step: _FirstStep
+) -> Program:
+    original = module.forward
+
+    @functools.wraps(original)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if step.over:
+            return _call(module, decode, args, kwargs)
+        result = _call(module, first, args, kwargs) if first else original(*args, **kwargs)
+        step.over = True
+        return result
+
+    return forward
+
+
+def _with_empty_past(program: Program, decode_inputs: Mapping[str, Any]) -> Program:
+    """The program, which gets caches without tokens where there are none before the first step."""
+    caches = {n: v for n, v in empty_past(decode_inputs).items() if tree.is_container(v)}
+    return lambda **inputs: program(**inputs | caches)
+
+
+def _call(
+    module: torch.nn.Module, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    inputs = arguments_by_name(module, args, kwargs)
+    return program(**prepare_for_export(module, inputs)[1])

@@ -1,0 +1,86 @@
+"""Proof that exported components generate what the model generates: tokens and logits."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from portwright.exporters.base import HfExporter
+from portwright.exporters.decomposition import decompose_for_generation
+from portwright.exporters.generation import generating_with
+from portwright.verify import CAPTURE_TOLERANCE, compare_tensors
+
+TOKENS = 12
+
+
+@dataclass
+class GenerationResult:
+    """One comparison: the components, what differs from eager ("" when nothing), export's time."""
+
+    components: list[str]
+    problem: str
+    export_s: float
+
+
+def greedy(model: Any, inputs: Mapping[str, Any], generation_config: Any = None) -> Any:
+    """`TOKENS` tokens by greedy search, with their logits, whatever token ends a text."""
+    config = copy.deepcopy(generation_config or model.generation_config)
+    config.max_new_tokens = config.min_new_tokens = TOKENS
+    config.max_length = config.min_length = None
+    config.do_sample, config.num_beams = False, 1
+    config.return_dict_in_generate = config.output_logits = True
+    torch.manual_seed(0)
+    return model.generate(**copy.deepcopy(dict(inputs)), generation_config=config)
+
+
+def verify_generation(
+    exporter: HfExporter,
+    model: torch.nn.Module,
+    inputs: Mapping[str, Any],
+    config: Any,
+    *,
+    generation_config: Any = None,
+    multi_token_decode: bool = False,
+    merge_decode: bool = False,
+) -> GenerationResult:
+    """Exports the components of a generative model and lets them generate beside eager.
+
+    Args:
+        exporter: whose artifacts are callables or have `module()`.
+        model: see `HfExporter.export_for_generation`, as for the rest.
+
+    Raises:
+        PortwrightError: the export failed, or a component refuses its inputs.
+    """
+    expected = greedy(model, inputs, generation_config)
+    options = (generation_config, multi_token_decode, merge_decode)
+    start = time.perf_counter()
+    components = decompose_for_generation(model, inputs, *options)
+    programs = {}
+    for name, (module, arguments) in components.items():
+        try:
+            artifact = exporter.export(module, arguments, config)
+        except Exception as error:
+            error.add_note(f"component '{name}'")
+            raise
+        programs[name] = artifact.module() if hasattr(artifact, "module") else artifact
+    seconds = time.perf_counter() - start
+    with generating_with(components, programs, merged=merge_decode):
+        actual = greedy(model, inputs, generation_config)
+    return GenerationResult(list(components), _difference(actual, expected), seconds)
+
+
+def _difference(actual: Any, expected: Any) -> str:
+    ours, eager = actual.sequences, expected.sequences
+    if ours.shape != eager.shape or not torch.equal(ours, eager):
+        return f"tokens {ours.tolist()}, eager gives {eager.tolist()}"
+    for step, (logits, wanted) in enumerate(zip(actual.logits, expected.logits, strict=True)):
+        problem = compare_tensors(logits, wanted, CAPTURE_TOLERANCE)
+        if problem:
+            return f"logits of token {step}: {problem}"
+    return ""
