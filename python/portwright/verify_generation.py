@@ -47,12 +47,14 @@ def verify_generation(
     generation_config: Any = None,
     multi_token_decode: bool = False,
     merge_decode: bool = False,
+    tolerance: float = CAPTURE_TOLERANCE,
 ) -> GenerationResult:
     """Exports the components of a generative model and lets them generate beside eager.
 
     Args:
         exporter: whose artifacts are callables or have `module()`.
-        model: see `HfExporter.export_for_generation`, as for the rest.
+        model: see `HfExporter.export_for_generation`, as for the others.
+        tolerance: how near the logits must be, see `portwright.verify`.
 
     Raises:
         PortwrightError: the export failed, or a component refuses its inputs.
@@ -72,15 +74,15 @@ def verify_generation(
     seconds = time.perf_counter() - start
     with generating_with(components, programs, merged=merge_decode):
         actual = greedy(model, inputs, generation_config)
-    return GenerationResult(list(components), _difference(actual, expected), seconds)
+    return GenerationResult(list(components), _difference(actual, expected, tolerance), seconds)
 
 
-def _difference(actual: Any, expected: Any) -> str:
+def _difference(actual: Any, expected: Any, tolerance: float) -> str:
     ours, eager = actual.sequences, expected.sequences
     if ours.shape != eager.shape or not torch.equal(ours, eager):
         return f"tokens {ours.tolist()}, eager gives {eager.tolist()}"
     for step, (logits, wanted) in enumerate(zip(actual.logits, expected.logits, strict=True)):
-        problem = compare_tensors(logits, wanted, CAPTURE_TOLERANCE)
+        problem = compare_tensors(logits, wanted, tolerance)
         if problem:
             return f"logits of token {step}: {problem}"
     return ""

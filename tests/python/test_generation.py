@@ -10,6 +10,7 @@ import torch
 from transformers import GenerationConfig
 
 import generative
+import models
 import state_of
 from portwright import tree
 from portwright.errors import InvalidArgumentError, UnsupportedError
@@ -20,7 +21,7 @@ from portwright.exporters.utils import (
     decompose_prefill_decode,
     is_multimodal,
 )
-from portwright.verify import CAPTURE_TOLERANCE, compare
+from portwright.verify import CAPTURE_TOLERANCE, RUNTIME_TOLERANCE, compare
 from portwright.verify_generation import verify_generation
 
 DYNAMIC = {"dynamic": True}
@@ -73,3 +74,126 @@ def test_exports_leave_empty_caches_empty() -> None:
     DynamoExporter().export(module, given, DYNAMIC)
     assert given["past_key_values"].get_seq_length() == 0
     assert tree.flatten(given["past_key_values"])[0] == []
+
+
+@pytest.mark.parametrize("name", ["qwen3", "t5", "bamba", "llava"])
+def test_static_caches(name: str) -> None:
+    model, inputs = generative.case(name)
+    config = copy.deepcopy(model.generation_config)
+    config.cache_implementation, config.max_cache_len = "static", 32
+    result = verify_generation(DynamoExporter(), model, inputs, DYNAMIC, generation_config=config)
+    assert result.problem == ""
+
+
+@pytest.mark.parametrize("name", ["qwen3", "t5", "mamba"])
+def test_tokens_in_onnx_runtime(name: str) -> None:
+    model, inputs = generative.case(name)
+    result = verify_generation(OnnxExporter(), model, inputs, DYNAMIC, tolerance=RUNTIME_TOLERANCE)
+    assert result.problem == ""
+
+
+@pytest.mark.parametrize("name", ["qwen3", "t5", "mamba", "llava", "blip2"])
+def test_model_and_inputs_are_left_as_they_were(name: str) -> None:
+    model, inputs = generative.case(name)
+    model.train()
+    before, given = state_of.of_run(model, inputs), copy.deepcopy(inputs)
+    settings = model.generation_config.to_dict()
+    decompose_for_generation(model, inputs)
+    assert state_of.difference(before, state_of.of_run(model, inputs)) == []
+    with pytest.raises(RuntimeError, match="generate"):
+        decompose_for_generation(model, {**inputs, "no_such_argument": torch.ones(2)})
+    assert state_of.difference(before, state_of.of_run(model, inputs)) == []
+    assert model.generation_config.to_dict() == settings
+    assert all(torch.equal(inputs[key], value) for key, value in given.items())
+
+
+def test_recorded_caches_are_of_their_step() -> None:
+    model, inputs = generative.case("qwen3")
+    stages = decompose_prefill_decode(model, inputs)
+    assert list(stages) == ["prefill", "decode"]
+    prefill, decode = (given for _, given in stages.values())
+    assert prefill["past_key_values"].get_seq_length() == 0
+    past = decode["past_key_values"].get_seq_length()
+    assert decode["attention_mask"].shape == (2, past + decode["input_ids"].shape[1])
+    for module, given in stages.values():
+        assert "logits_to_keep" not in given
+        with torch.no_grad():
+            assert module(**given).logits.shape[:2] == given["input_ids"].shape
+
+
+def test_multimodal_models_are_known() -> None:
+    assert is_multimodal(generative.case("llava")[0])
+    assert is_multimodal(generative.case("qwen2_audio")[0])
+    for name in ("qwen3", "t5", "whisper"):
+        assert not is_multimodal(generative.case(name)[0])
+    assert not is_multimodal(torch.nn.Linear(2, 2))
+
+
+def test_decompose_multimodal_runs_forward_once() -> None:
+    model, inputs = generative.case("llava")
+    parts = decompose_multimodal(model, inputs)
+    assert list(parts) == COMPONENTS["llava"][:-1]
+    assert parts["language_model"][0] is model.get_decoder()
+    assert "inputs_embeds" in parts["language_model"][1]
+    with pytest.raises(ValueError, match="no multimodal parts"):
+        decompose_multimodal(*generative.case("qwen3"))
+    with pytest.raises(RuntimeError, match="forward failed"):
+        decompose_multimodal(model, {"pixel_values": inputs["pixel_values"]})
+
+
+def test_models_that_cannot_be_decomposed_say_why() -> None:
+    bert = models.bert()
+    with pytest.raises(InvalidArgumentError, match="cannot generate"):
+        decompose_prefill_decode(bert.model, bert.inputs)
+    model, inputs = generative.case("rwkv")
+    with pytest.raises(UnsupportedError, match="several tokens"):
+        decompose_prefill_decode(model, inputs, multi_token_decode=True)
+    model, inputs = generative.case("t5")
+    with pytest.raises(UnsupportedError, match="empty past"):
+        decompose_for_generation(model, inputs, merge_decode=True)
+
+
+def test_export_for_generation() -> None:
+    model, inputs = generative.case("llava")
+    exporter = DynamoExporter()
+    exported = exporter.export_for_generation(model, inputs, config=DynamoConfig(dynamic=True))
+    assert list(exported) == COMPONENTS["llava"]
+    assert all(isinstance(item, torch.export.ExportedProgram) for item in exported.values())
+    static = DynamoConfig()
+    configs = dict.fromkeys(COMPONENTS["llava"], DYNAMIC) | {"lm_head": static}
+    exported = exporter.export_for_generation(model, inputs, configs)
+    symbols = {name: item.program.symbols() for name, item in exported.items()}
+    assert not symbols["lm_head"] and symbols["decode"]
+    del configs["decode"]
+    with pytest.raises(InvalidArgumentError, match="decode"):
+        exporter.export_for_generation(model, inputs, configs)
+
+
+def test_export_for_generation_to_files(tmp_path: Any) -> None:
+    model, inputs = generative.case("qwen3")
+    exporter = OnnxExporter()
+    with pytest.raises(InvalidArgumentError, match="output_path"):
+        exporter.export_for_generation(model, inputs, {"output_path": tmp_path / "model.onnx"})
+    paths = {name: tmp_path / f"{name}.onnx" for name in COMPONENTS["qwen3"]}
+    exporter.export_for_generation(
+        model,
+        inputs,
+        {name: {"dynamic": True, "output_path": path} for name, path in paths.items()},
+    )
+    assert all(path.exists() for path in paths.values())
+
+
+def test_failures_name_the_component() -> None:
+    model, inputs = generative.case("qwen3")
+    config = {"prefill": DYNAMIC, "decode": {"dynamic_shapes": {"nothing": {}}}}
+    with pytest.raises(InvalidArgumentError) as failure:
+        DynamoExporter().export_for_generation(model, inputs, config)
+    assert any("decode" in note for note in failure.value.__notes__)
+
+
+def test_generation_config_is_passed_and_kept() -> None:
+    model, inputs = generative.case("qwen3")
+    config = GenerationConfig(cache_implementation="static", max_cache_len=24, max_new_tokens=5)
+    decode = decompose_for_generation(model, inputs, config)["decode"][1]
+    assert decode["past_key_values"].layers[0].keys.shape[-2] == 24
+    assert config.max_new_tokens == 5

@@ -114,7 +114,7 @@ class DynamoExporter(HfExporter):
 
 
 def _fresh(value: Any) -> Any:
-    """The same tensors in containers of their own: forward writes to the caches it is given, also to
-    those that hold nothing yet."""
+    """The same tensors in containers of their own: forward writes to the caches it is given, even
+    to those that hold nothing yet."""
     tensors = {id(tensor): tensor for _, tensor in tree.flatten(value)[0]}
     return copy.deepcopy(value, tensors)
