@@ -34,8 +34,8 @@ def capture_strictly(
     pytrees.register(inputs)
     if dynamic_shapes is not None:
         dynamic_shapes = {name: dynamic_shapes.get(name) for name in inputs}
-    # Patches ask it, and Dynamo cannot read C++.
-    untraced = swapped(_core, {"is_traced": _never})
+    # Patches call them, and Dynamo cannot read C++.
+    untraced = swapped(_core, {"is_traced": _never, "set_read_as_operator": _never})
     with evaluated(model), untraced, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -70,5 +70,5 @@ def _untraceable(error: Exception) -> UnsupportedError:
     )
 
 
-def _never(tensor: torch.Tensor) -> bool:
+def _never(value: Any) -> bool:
     return False

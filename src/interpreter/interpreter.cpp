@@ -39,6 +39,17 @@ const Guard* equality_of(const std::string& origin, const SymbolTable& symbols) 
   return nullptr;
 }
 
+// The guard that took this value out of the symbol's range.
+const Guard* excluder(SymbolId id, int64_t value, const SymbolTable& symbols) {
+  for (const Narrowing& narrowing : symbols.narrowings()) {
+    if (narrowing.symbol == id && narrowing.before.contains(value) &&
+        !narrowing.after.contains(value)) {
+      return &narrowing.guard;
+    }
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 Interpreter::Interpreter(const Program& program)
@@ -119,9 +130,14 @@ void Interpreter::check_guards(std::span<const int64_t> values) const {
     if (symbols.replacement(id)) continue;
     const SymbolInfo& info = symbols.info(id);
     if (info.unbacked || info.range.contains(values[id])) continue;
-    throw Error(ErrorCode::kGuardViolated, "dim '" + info.name + "' (" + info.origin + ") is " +
-                                               std::to_string(values[id]) + ", the program takes " +
-                                               to_string(info.range));
+    const std::string problem = "dim '" + info.name + "' (" + info.origin + ") is " +
+                                std::to_string(values[id]) + ", the program takes " +
+                                to_string(info.range);
+    const Guard* guard = excluder(id, values[id], symbols);
+    if (guard == nullptr) throw Error(ErrorCode::kGuardViolated, problem);
+    throw Error(ErrorCode::kGuardViolated,
+                problem + ": the model needs " + to_string(guard->predicate), guard->source,
+                guard->module_path);
   }
   for (const Guard& guard : symbols.guards()) {
     if (!about_data(guard.predicate, symbols)) check_guard(guard, symbols, values);

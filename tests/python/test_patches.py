@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import vision_utils
 
+from portwright.exporters import DynamoExporter
 from portwright.exporters.patching import _PATCHES, apply_patches, register_patch
 from portwright.patches import image_features, multimodal_rope, resampling, vision
 
@@ -215,3 +216,49 @@ def test_embeddings_of_timesformer_are_the_originals_for_any_size() -> None:
         for frames, height, width in ((3, 16, 16), (3, 16, 24), (5, 12, 8)):
             video = torch.randn(2, frames, 3, height, width)
             torch.testing.assert_close(patched(embeddings, video), original(embeddings, video))
+
+
+def test_sam_hq_takes_one_image_and_one_prompt_as_it_takes_several() -> None:
+    from transformers import SamHQConfig, SamHQModel
+    from transformers.models.sam_hq.modeling_sam_hq import SamHQMaskDecoder
+
+    from portwright.exporters.patching import source_fingerprint
+
+    assert source_fingerprint(SamHQMaskDecoder.forward) == "05f260a3"  # else not installed
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_dim": 16}
+    config = SamHQConfig(
+        vision_config={
+            **small,
+            "image_size": 32,
+            "patch_size": 8,
+            "output_channels": 16,
+            "num_pos_feats": 8,
+            "window_size": 2,
+            "global_attn_indexes": [1],
+        },
+        prompt_encoder_config={
+            "hidden_size": 16,
+            "image_size": 32,
+            "patch_size": 8,
+            "mask_input_channels": 8,
+        },
+        mask_decoder_config={**small, "vit_dim": 16, "iou_head_hidden_dim": 16},
+    )
+    model = SamHQModel(config).eval()
+
+    def inputs(images: int, prompts: int) -> dict[str, torch.Tensor]:
+        return {
+            "pixel_values": torch.randn(images, 3, 32, 32),
+            "input_points": torch.rand(images, prompts, 2, 2) * 32,
+            "input_labels": torch.ones(images, prompts, 2, dtype=torch.long),
+        }
+
+    program = DynamoExporter().export(model, inputs(2, 3), {"dynamic": True}).module()
+    for images, prompts in ((2, 3), (1, 3), (3, 1), (1, 1), (3, 2)):
+        given = inputs(images, prompts)
+        with torch.no_grad():
+            expected = model(**given)
+        actual = program(**given)
+        torch.testing.assert_close(actual["pred_masks"], expected["pred_masks"])
+        torch.testing.assert_close(actual["iou_scores"], expected["iou_scores"])

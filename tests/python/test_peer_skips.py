@@ -26,7 +26,7 @@ REFUSED: dict[str, dict[str, str]] = {
     # The positions that the image's place in the prompt gives are a list of real length.
     "GlmImageModel": {"1, 9": r"a value of a tensor.*modeling_glm_image\.py"},
     # Fewer than two windows of 4: the model takes another branch.
-    "DeepseekV4ForCausalLM": {"1, 6": r"floordiv\(s1, 4\) >= 2.*input_ids\.size\(1\)"},
+    "DeepseekV4ForCausalLM": {"1, 6": r"input_ids\.size\(1\)\) is 6.*floordiv\(s1, 4\) >= 2"},
     # How many patches the bytes make is the end of a slice; 3 x 9 bytes make as many.
     "BltForCausalLM": {
         "2, 14": r"a value of a tensor.*modeling_blt\.py",

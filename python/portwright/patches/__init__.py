@@ -13,6 +13,7 @@ from portwright.patches import (
     multimodal_rope,
     pixtral,
     resampling,
+    sam_hq,
     timesformer,
     vision,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "multimodal_rope",
     "pixtral",
     "resampling",
+    "sam_hq",
     "timesformer",
     "vision",
 ]
