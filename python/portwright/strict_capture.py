@@ -56,7 +56,8 @@ def capture_strictly(
             if getattr(error, "error_type", None) is broken:
                 raise GuardViolatedError(str(error)) from error
             raise _untraceable(error) from error
-        except AssertionError as error:  # Dynamo's, for outputs that it cannot return
+        # Dynamo's own, for outputs that it cannot return.
+        except (AssertionError, NotImplementedError) as error:
             raise _untraceable(error) from error
         try:
             return import_program(program, inputs)
