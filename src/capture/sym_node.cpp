@@ -252,7 +252,7 @@ bool TracedSymNode::expect_true(const char* file, int64_t) {
 bool TracedSymNode::is_constant() {
   if (is_int()) return constant_int().has_value();
   if (is_bool()) return constant_bool().has_value();
-  return std::get<Real>(value_).maybe_constant().has_value();
+  return false;  // torch's Python side cannot take the value out of a SymFloat
 }
 
 std::optional<int64_t> TracedSymNode::constant_int() {

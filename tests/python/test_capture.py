@@ -515,3 +515,13 @@ def test_a_size_that_two_conditions_leave_one_value_is_that_value() -> None:
     program = capture(model, {"x": torch.randn(2, 8, 8)}, dynamic=True)
     for sides in ((8, 12), (10, 8), (10, 16)):
         assert_same(program, model, torch.randn(3, *sides))
+
+
+def test_the_ratio_of_sizes_that_cancel_is_a_number() -> None:
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        n = x.shape[0]
+        return x * ((n - n + 9) / (n - n + 2))
+
+    model = Lambda(scaled)
+    program = captured(scaled, torch.randn(3, 4))
+    assert_same(program, model, torch.randn(5, 4))
