@@ -6,6 +6,7 @@
 
 #include "capture/rule_parts.h"
 #include "capture/shape_math.h"
+#include "capture/sym_node.h"
 #include "capture/tracer.h"
 
 namespace portwright {
@@ -221,12 +222,10 @@ Rule unsqueeze(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(std::move(result));
 }
 
-// Whether a dim is squeezed decides on the result's rank: for a dim that the model names, 1 is not
-// like other sizes, and neither is it for one that is 1 in the sample. Without named dims, those of
-// other sizes stay: models mean the dims that are always 1.
-bool is_squeezed(Tracer& tracer, const Expr& size, bool named) {
-  const bool assume_sizes = !named && tracer.symbols().hint(size) != 1;
-  return tracer.holds(Predicate::compare(size, Relation::kEq, 1), assume_sizes);
+// Whether a dim is squeezed decides on the result's rank, so 1 is not like other sizes here, but
+// for code that says that it is.
+bool is_squeezed(Tracer& tracer, const Expr& size) {
+  return tracer.holds(Predicate::compare(size, Relation::kEq, 1), reads_as_operator());
 }
 
 Rule squeeze(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
@@ -245,7 +244,7 @@ Rule squeeze(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   TensorType result{type.dtype, {}, {}};
   Shape strides;
   for (size_t i = 0; i < type.rank(); ++i) {
-    if (asked[i] && is_squeezed(tracer, type.shape[i], named)) continue;
+    if (asked[i] && is_squeezed(tracer, type.shape[i])) continue;
     result.shape.push_back(type.shape[i]);
     if (type.strides) strides.push_back((*type.strides)[i]);
   }

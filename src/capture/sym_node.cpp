@@ -36,6 +36,8 @@ bool from_operator(const char* file) {
 
 }  // namespace
 
+bool reads_as_operator() { return python_reads_as_operator; }
+
 bool set_read_as_operator(bool on) { return std::exchange(python_reads_as_operator, on); }
 
 SymbolicValue to_symbolic(const c10::SymNode& node) {

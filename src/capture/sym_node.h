@@ -107,6 +107,7 @@ class TracedSymNode final : public c10::SymNodeImpl {
 // Whether this thread's Python code decides conditions like operators do, for which 0 and 1 are
 // like any size: for code whose branches are ways to one result. Returns what was set before.
 bool set_read_as_operator(bool on);
+bool reads_as_operator();
 
 // The expression behind a torch symbolic (or plain) number. A SymNode of another tracer that is not
 // constant is Error(kInternal).

@@ -369,13 +369,14 @@ def test_two_sizes_of_1_that_meet_are_equal() -> None:
         program.run({"x": rows(6), "y": rows(1)})
 
 
-def test_squeeze_decides_on_1() -> None:
+@pytest.mark.parametrize("dims", [(), (0,)])
+def test_squeeze_decides_on_1(dims: tuple[int, ...]) -> None:
     auto = ({0: Dim.AUTO},)
-    fixed = traced(lambda x: x.squeeze(0), auto, rows(1))
+    fixed = traced(lambda x: x.squeeze(*dims), auto, rows(1))
     assert fixed.run({"x": rows(1)}).shape == (3,)
     with pytest.raises(GuardViolatedError):
         fixed.run({"x": rows(2)})
-    kept = traced(lambda x: x.squeeze(0), auto, rows(2))
+    kept = traced(lambda x: x.squeeze(*dims), auto, rows(2))
     assert kept.run({"x": rows(5)}).shape == (5, 3)
     with pytest.raises(GuardViolatedError, match="s0 != 1"):
         kept.run({"x": rows(1)})

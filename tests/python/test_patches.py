@@ -262,3 +262,35 @@ def test_sam_hq_takes_one_image_and_one_prompt_as_it_takes_several() -> None:
         actual = program(**given)
         torch.testing.assert_close(actual["pred_masks"], expected["pred_masks"])
         torch.testing.assert_close(actual["iou_scores"], expected["iou_scores"])
+
+
+def test_mra_takes_one_text_as_it_takes_several() -> None:
+    from transformers import MraConfig, MraModel
+    from transformers.models.mra.modeling_mra import MraSelfAttention
+
+    from portwright.exporters.patching import source_fingerprint
+
+    assert source_fingerprint(MraSelfAttention.forward) == "c8c5bbbd"  # else not installed
+    torch.manual_seed(0)
+    config = MraConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=128,
+        block_per_row=2,
+    )
+    model = MraModel(config).eval()
+
+    def inputs(texts: int) -> dict[str, torch.Tensor]:
+        ids = torch.randint(0, 50, (texts, 64))
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    for sample in (1, 2):
+        program = DynamoExporter().export(model, inputs(sample), {"dynamic": True}).module()
+        for texts in (1, 2, 3):
+            given = inputs(texts)
+            with torch.no_grad():
+                expected = model(**given).last_hidden_state
+            torch.testing.assert_close(program(**given).last_hidden_state, expected)

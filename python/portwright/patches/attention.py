@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
-from portwright import _core, lazy_lists
+from portwright import lazy_lists
+from portwright.decisions import as_operator
 from portwright.exporters.patching import register_patch
 
 _SKIP = "_portwright_skip"
@@ -28,6 +29,7 @@ def _get_interface(original: Any) -> Any:
     def get_interface(self: Any, *args: Any, **kwargs: Any) -> Any:
         attention = original(self, *args, **kwargs)
         over_pieces = lazy_lists.attention_over_pieces(attention)
+        without_length_guards = as_operator(over_pieces)
 
         def attend(
             module: Any, query: Any, key: Any, value: Any, attention_mask: Any = None, **kwargs: Any
@@ -35,10 +37,9 @@ def _get_interface(original: Any) -> Any:
             skip = getattr(attention_mask, _SKIP, None)
             if skip is not None:
                 attention_mask = _as_in_eager(module, attention_mask, skip, kwargs)
-            run = functools.partial(over_pieces, module, query, key, value)
-            if _any_length(attention, module, query, key, attention_mask, kwargs):
-                run = functools.partial(_without_length_guards, run)
-            return run(attention_mask=attention_mask, **kwargs)
+            any_length = _any_length(attention, module, query, key, attention_mask, kwargs)
+            run = without_length_guards if any_length else over_pieces
+            return run(module, query, key, value, attention_mask=attention_mask, **kwargs)
 
         return functools.wraps(attention)(attend)
 
@@ -96,14 +97,6 @@ def _any_length(
     if mask is not None or not causal:
         return True
     return bool(statically_known_true(query.shape[2] == key.shape[2]))
-
-
-def _without_length_guards(run: Any, **kwargs: Any) -> Any:
-    before = _core.set_read_as_operator(True)
-    try:
-        return run(**kwargs)
-    finally:
-        _core.set_read_as_operator(before)
 
 
 def _as_in_eager(module: Any, mask: torch.Tensor, given: dict[str, Any], kwargs: Any) -> Any:

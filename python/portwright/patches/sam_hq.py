@@ -7,10 +7,9 @@ as for sizes of two and more, which gives it for one as well.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from portwright import _core
+from portwright.decisions import as_operator
 from portwright.exporters.patching import register_patch
 
 
@@ -20,12 +19,4 @@ from portwright.exporters.patching import register_patch
     sources=["05f260a3"],
 )
 def _mask_decoder(original: Any) -> Any:
-    @functools.wraps(original)
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        before = _core.set_read_as_operator(True)
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            _core.set_read_as_operator(before)
-
-    return forward
+    return as_operator(original)
