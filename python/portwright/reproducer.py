@@ -47,7 +47,7 @@ class Reproducer:
             text = self._header(error) + self._tracer.unfinished().text()
             os.makedirs(self._directory, exist_ok=True)
             _write_aside(path, text)
-        except OSError as problem:
+        except Exception as problem:  # whatever it is, it must not hide the model's own error
             error.add_note(f"the reproducer cannot be written: {problem}")
         else:
             error.add_note(f"the graph up to the failure is in {path}")

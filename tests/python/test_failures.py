@@ -20,6 +20,7 @@ from portwright.errors import (
     InvalidArgumentError,
     UnsupportedError,
 )
+from portwright.reproducer import Reproducer
 
 
 class Block(nn.Module):
@@ -188,6 +189,18 @@ def test_a_reproducer_that_cannot_be_renamed_leaves_no_half_of_it(tmp_path: Path
     error = failing(tmp_path)
     assert any("cannot be written" in note for note in error.__notes__)
     assert [item.name for item in tmp_path.iterdir()] == ["Block.ir"]
+
+
+def test_a_bug_of_the_reproducer_does_not_hide_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any, error: Exception) -> str:
+        raise KeyError("no such value")
+
+    monkeypatch.setattr(Reproducer, "_header", broken)
+    error = failing(tmp_path)
+    assert "reads a float" in str(error)
+    assert "the reproducer cannot be written: 'no such value'" in error.__notes__
 
 
 def test_the_reproducer_of_a_failure_in_a_loop_is_that_of_the_last_attempt(tmp_path: Path) -> None:
