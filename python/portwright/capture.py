@@ -23,7 +23,7 @@ from portwright.reproducer import Reproducer
 from portwright.stage import staged, tracing, unchanged
 
 # torch's export flags and nn.Module.__call__ are process-wide, so captures take turns.
-_CAPTURE_LOCK = threading.RLock()
+CAPTURE_LOCK = threading.RLock()
 _CATALOG = _core.OpCatalog()
 
 _LIBRARY_ROOTS = [
@@ -115,7 +115,7 @@ def capture(
         prefer_deferred_runtime_asserts_over_guards,
         extra_kwargs or {},
     )
-    with _CAPTURE_LOCK, staged(model):
+    with CAPTURE_LOCK, staged(model):
         paths = {id(module): path for path, module in model.named_modules()}
         try:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -64,3 +65,11 @@ def _place(
             module = module_paths[id(owner)]
         trace = trace.tb_next
     return file, line, module
+
+
+def described(error: BaseException) -> str:
+    """Message, notes and innermost line of an error, for reports."""
+    places = traceback.extract_tb(error.__traceback__)
+    where = f" [{places[-1].filename}:{places[-1].lineno}]" if places else ""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return (str(error) or type(error).__name__)[:2000] + notes + where

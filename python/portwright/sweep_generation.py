@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
 from typing import Any
 
 import torch
 
 from portwright.errors import PortwrightError
+from portwright.failures import described
 from portwright.verify_generation import greedy, verify_generation
 
 # What the zoo puts among generate's arguments; the comparison sets its own.
@@ -33,13 +33,13 @@ def generation_row(zoo: Any, case: str, model: Any, dynamic: bool) -> dict[str, 
     try:
         inputs = _inputs(zoo, case, model)
     except Exception as error:
-        return {**row, "reason": "eager cannot generate", "detail": _text(error)}
+        return {**row, "reason": "eager cannot generate", "detail": described(error)}
     try:
         result = verify_generation(DynamoExporter(), model, inputs, {"dynamic": dynamic})
     except PortwrightError as error:
-        return {**row, "reason": type(error).__name__, "detail": _text(error)}
+        return {**row, "reason": type(error).__name__, "detail": described(error)}
     except Exception as error:
-        return {**row, "reason": f"raised {type(error).__name__}", "detail": _text(error)}
+        return {**row, "reason": f"raised {type(error).__name__}", "detail": described(error)}
     row |= {"components": result.components, "export_s": round(result.export_s, 4)}
     if result.problem:
         return {**row, "reason": "differs", "detail": result.problem}
@@ -63,10 +63,3 @@ def _inputs(zoo: Any, case: str, model: Any) -> dict[str, Any]:
             return inputs | {"attention_mask": padded}
     greedy(model, inputs)
     return inputs
-
-
-def _text(error: BaseException) -> str:
-    places = traceback.extract_tb(error.__traceback__)
-    where = f" [{places[-1].filename}:{places[-1].lineno}]" if places else ""
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    return (str(error) or type(error).__name__)[:2000] + notes + where

@@ -14,7 +14,6 @@ import resource
 import sys
 import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +22,7 @@ import torch
 
 from portwright import usage
 from portwright.errors import PortwrightError
+from portwright.failures import described
 from portwright.sweep_generation import generation_row
 from portwright.sweep_inputs import sweep_inputs
 from portwright.verify import CAPTURE_TOLERANCE, RUNTIME_TOLERANCE, compare
@@ -108,7 +108,7 @@ def run_case(zoo: Any, case: str, stage: str, dynamic: bool, peer: bool = False)
     try:
         model, inputs, _ = zoo.build(case)
     except Exception as error:
-        return {**row, "reason": "cannot be built", "detail": _text(error)}
+        return {**row, "reason": "cannot be built", "detail": described(error)}
     row["build_s"] = round(time.perf_counter() - start, 3)
     if stage == GENERATION:
         return row | generation_row(zoo, case, model, dynamic)
@@ -122,7 +122,7 @@ def run_case(zoo: Any, case: str, stage: str, dynamic: bool, peer: bool = False)
         except PortwrightError as error:
             problem = type(error).__name__, str(error)
         except Exception as error:
-            problem = f"raised {type(error).__name__}", _text(error)
+            problem = f"raised {type(error).__name__}", described(error)
     row |= {"patches": sorted(used["patch"]), "preparers": sorted(used["preparer"])}
     if problem:
         return {**row, "reason": problem[0], "detail": problem[1]}
@@ -168,16 +168,10 @@ def _problem(
     try:
         result = compare(name, given, run(**copy.deepcopy(given)), expected, tolerance)
     except Exception as error:
-        return type(error).__name__, _text(error)
+        return type(error).__name__, described(error)
     if result.problems:
         return "differs", "; ".join(result.problems)
     return None if result.differences else ("nothing was compared", "")
-
-
-def _text(error: BaseException) -> str:
-    places = traceback.extract_tb(error.__traceback__)
-    where = f" [{places[-1].filename}:{places[-1].lineno}]" if places else ""
-    return (str(error) or type(error).__name__)[:2000] + where
 
 
 def main(folder: str, stage: str, dynamic: bool, peer: bool, memory_gib: float) -> None:

@@ -136,10 +136,11 @@ py::list leaf_list(const Program& program, const std::vector<InterfaceLeaf>& lea
     const py::object value = std::visit(
         [&](const auto& constant) -> py::object {
           using Constant = std::decay_t<decltype(constant)>;
-          if constexpr (std::is_same_v<Constant, None>) return py::none();
-          if constexpr (std::is_same_v<Constant, Expr>) {
+          if constexpr (std::is_same_v<Constant, None>) {
+            return py::none();
+          } else if constexpr (std::is_same_v<Constant, Expr>) {
             return py::cast(to_sym_int(constant, program.symbols));
-          } else if constexpr (!std::is_same_v<Constant, None>) {
+          } else {
             return py::cast(constant);
           }
         },

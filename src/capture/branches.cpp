@@ -5,6 +5,7 @@
 
 #include "capture/provenance.h"
 #include "capture/tracer.h"
+#include "ir/data_symbols.h"
 
 namespace portwright {
 
@@ -36,15 +37,9 @@ void Tracer::end_branches() {
                 place.source, place.module_path);
   }
   const std::vector<Guard>& guards = symbols().guards();
-  const auto on_data = std::find_if(guards.begin() + static_cast<int64_t>(branches.guards),
-                                    guards.end(), [&](const Guard& g) {
-                                      bool found = false;
-                                      g.predicate.for_each_symbol([&](SymbolId id) {
-                                        const SymbolInfo& info = symbols().info(id);
-                                        found = found || info.unbacked;
-                                      });
-                                      return found;
-                                    });
+  const auto on_data =
+      std::find_if(guards.begin() + static_cast<int64_t>(branches.guards), guards.end(),
+                   [&](const Guard& guard) { return about_data(guard.predicate, symbols()); });
   if (on_data != guards.end()) {
     throw Error(ErrorCode::kUnsupported,
                 "torch.cond: a function that it chooses from decides on data (" +

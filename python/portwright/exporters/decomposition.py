@@ -201,7 +201,7 @@ class _Generation:
         self._multi_token = multi_token_decode or merge_decode
         self._merge = merge_decode
         # One step is left out before those of decode: an encoder-decoder model's first has a past
-        # of one token, and a size of 1 is taken as constant.
+        # of one token, which broadcasts to any length and so would hide what depends on it.
         self._steps = 4 if self._multi_token else 3
         self._parts = self._encoders()
         self._calls = self._run(inputs, generation_config, [model])

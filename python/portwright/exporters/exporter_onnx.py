@@ -218,17 +218,17 @@ def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
     program = captured.program.copy()
     if config.optimize:
         program.run_passes()
-    own = translations()
+    own = {op: call for op, call in translations().items() if op in program.op_counts()}
     opset = _core.NEWEST_OPSET if config.opset_version is None else config.opset_version
     model = _core.lower_onnx(
         program,
         opset=opset,
         export_params=config.export_params,
         keep_initializers_as_inputs=config.keep_initializers_as_inputs,
-        placeholders=own.keys() & program.op_counts().keys(),
+        placeholders=set(own),
     )
     result = ONNXProgram(model, captured, config)
-    if own.keys() & program.op_counts().keys():
+    if own:
         translate(result.model, own)
     apply_onnx_ir_fixes(result)
     return result

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from portwright import usage
-from portwright.capture import _CAPTURE_LOCK
+from portwright.capture import CAPTURE_LOCK
 from portwright.errors import InvalidArgumentError
 
 Factory = Callable[[Any], Any]
@@ -133,7 +133,7 @@ _installed: set[tuple[int, int, str]] = set()
 @contextlib.contextmanager
 def _applied(backend: str) -> Iterator[list[Outcome]]:
     done: list[tuple[Any, str, Any]] = []
-    with _CAPTURE_LOCK:
+    with CAPTURE_LOCK:
         before = set(_installed)
         try:
             yield [_install(patch, done) for patch in list(_PATCHES.get(backend, ()))]
