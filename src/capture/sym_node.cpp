@@ -90,9 +90,7 @@ c10::SymNode TracedSymNode::arithmetic(const c10::SymNode& other, IntegerOp inte
                                        RealOp real_op) {
   const SymbolicValue right = to_symbolic(other);
   if (is_int() && std::holds_alternative<Expr>(right)) {
-    const Expr result = integer_op(std::get<Expr>(value_), std::get<Expr>(right));
-    const Interval range = symbols_->range(result);
-    return make(range.is_point() ? Expr(range.lo) : result);
+    return make(integer_op(std::get<Expr>(value_), std::get<Expr>(right)));
   }
   return make(Real::binary(real_op, as_real(value_), as_real(right)));
 }
@@ -121,12 +119,16 @@ c10::SymNode TracedSymNode::mod(const c10::SymNode& other) {
 
 c10::SymNode TracedSymNode::sym_min(const c10::SymNode& other) {
   return arithmetic(
-      other, [](const Expr& a, const Expr& b) { return portwright::min(a, b); }, RealOp::kMin);
+      other,
+      [this](const Expr& a, const Expr& b) { return symbols_->known_value(portwright::min(a, b)); },
+      RealOp::kMin);
 }
 
 c10::SymNode TracedSymNode::sym_max(const c10::SymNode& other) {
   return arithmetic(
-      other, [](const Expr& a, const Expr& b) { return portwright::max(a, b); }, RealOp::kMax);
+      other,
+      [this](const Expr& a, const Expr& b) { return symbols_->known_value(portwright::max(a, b)); },
+      RealOp::kMax);
 }
 
 c10::SymNode TracedSymNode::truediv(const c10::SymNode& other) {

@@ -96,7 +96,6 @@ struct Atom {
     Interval range;
   };
   mutable CachedRange cached_range[2];  // by assume_sizes; kept by SymbolTable::range()
-  mutable Interval learnt_range;        // of a compound: what guards say of it as a whole
 };
 
 // coefficient * factors[0] * factors[1] * ...; factors sorted by id, powers repeated.

@@ -82,6 +82,16 @@ bool SymbolTable::known_nonnegative(const Expr& expr, bool assume_sizes) const {
   return false;
 }
 
+Expr SymbolTable::known_value(const Expr& expr) const {
+  if (expr.is_constant()) return expr;
+  const int64_t value = hint(expr);
+  const auto above = try_combine(expr, -1, value);
+  const auto below = try_combine(value, -1, expr);
+  const bool known =
+      above && below && known_nonnegative(*above, false) && known_nonnegative(*below, false);
+  return known ? Expr(value) : expr;
+}
+
 bool SymbolTable::known_negative(const Expr& expr, bool assume_sizes) const {
   const auto reversed = try_combine(-1, -1, expr);
   return reversed && known_nonnegative(*reversed, assume_sizes);
@@ -260,10 +270,12 @@ void SymbolTable::learn_nonnegative(const Expr& expr, const Guard& guard) {
 }
 
 // What the range of a compound says of its operands: min(a, b) >= 3 means a >= 3 and b >= 3, and
-// floordiv(a, 4) >= 3 means a >= 12.
+// floordiv(a, 4) >= 3 means a >= 12. Not of data: expressions are simplified by ranges, the guard
+// that says this among them, and a program checks ranges of sizes only.
 void SymbolTable::narrow_compound(const Atom& atom, Interval range, const Guard& guard) {
-  atom.learnt_range = intersect(atom.learnt_range, range);
-  ++generation_;
+  bool about_data = false;
+  for_each_symbol(Expr(atom.node), [&](SymbolId id) { about_data |= symbols_[id].unbacked; });
+  if (about_data) return;
   const bool above = range.lo != -Interval::kInfinity;
   const Expr bound = above ? range.lo : range.hi;
   auto learn_side = [&](const Expr& operand, const Expr& limit) {

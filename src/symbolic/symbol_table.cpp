@@ -179,7 +179,7 @@ Interval SymbolTable::atom_range(const Atom& atom, bool assume_sizes) const {
   if (atom.kind == AtomKind::kSymbol) return symbol_range(atom.symbol, assume_sizes);
   Atom::CachedRange& cached = atom.cached_range[assume_sizes ? 1 : 0];
   if (cached.generation != generation_) {
-    cached.range = intersect(compound_range(atom, assume_sizes), atom.learnt_range);
+    cached.range = compound_range(atom, assume_sizes);
     cached.generation = generation_;
   }
   return cached.range;

@@ -80,6 +80,8 @@ class SymbolTable {
   // give.
   Interval range(const Expr& expr, bool assume_sizes = false) const;
   Interval range(const Real& real) const = delete;
+  // The one value that ranges and guards leave an expression, or the expression.
+  Expr known_value(const Expr& expr) const;
   // The range of a - b; unbounded where the difference leaves 64 bits.
   Interval range_of_difference(const Expr& a, const Expr& b, bool assume_sizes = false) const;
 

@@ -62,14 +62,29 @@ TEST_F(Symbolic, GuardsOfCompoundsBoundThemAndTheirOperands) {
   EXPECT_EQ(table.range(s).lo, 8);
   EXPECT_EQ(table.range(t).lo, 8);
   EXPECT_EQ(table.range(smaller).lo, 2);
+  EXPECT_EQ(table.known_value(smaller), smaller);
   table.require(Predicate::compare(smaller, Relation::kLe, 2), GuardKind::kDecision, {}, "");
-  EXPECT_TRUE(table.range(smaller).is_point());
+  EXPECT_EQ(table.known_value(smaller), Expr(2));
   EXPECT_EQ(table.range(s).hi, 1024);  // only one of the two needs to be small
 
   const Expr larger = max(floor_div(s, 4), floor_div(t, 4));
   table.require(Predicate::compare(larger, Relation::kLe, 3), GuardKind::kDecision, {}, "");
   EXPECT_EQ(table.range(s).hi, 15);
   EXPECT_EQ(table.range(t).hi, 15);
+}
+
+TEST_F(Symbolic, GuardsOnDataDoNotSimplifyThemselvesAway) {
+  SymbolInfo data;
+  data.unbacked = true;
+  data.range = {0, 1024};
+  data.hint = 1;
+  const Expr first = table.add_symbol(data);
+  const Expr second = table.add_symbol(data);
+  for (const Expr& count : {first, second}) guard(floor_div(count, 2), Relation::kLe, 0);
+  const Predicate restated =
+      table.guards()[0].predicate.substitute([&](SymbolId) { return std::optional(second); });
+  EXPECT_FALSE(restated.maybe_constant());
+  EXPECT_EQ(table.decide(restated), true);
 }
 
 TEST_F(Symbolic, AnEqualityReplacesOnlyByWhatIsKnownEarlier) {

@@ -421,3 +421,32 @@ def test_rounds_that_are_not_alike_are_unrolled(kind: type[nn.Module]) -> None:
     program = capture(model, inputs, dynamic=True)
     assert "portwright.loop.default" not in program.program.op_counts()
     check(model, program, **inputs)
+
+
+class PairsOfData(nn.Module):
+    """A round takes another branch where the data has no two elements for it."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        result = torch.zeros(x.shape[0])
+        for i in range(x.shape[0]):
+            chosen = torch.nonzero(mask[i]).flatten()
+            pairs = chosen.shape[0] // 2
+            if pairs > 0:
+                result[i] = x[i].index_select(0, chosen[: pairs * 2]).sum()
+        return result
+
+
+def test_branches_on_parts_of_data_sizes_are_checked_in_every_round() -> None:
+    model = PairsOfData()
+    x = torch.randn(4, 6)
+    alike = torch.ones(4, 6, dtype=torch.bool)
+    program = capture(model, {"x": x, "mask": alike}, dynamic=True)
+    check(model, program, x=x, mask=alike)
+    with pytest.raises(GuardViolatedError, match="floordiv"):
+        program.run({"x": x, "mask": alike.tril(-3)})
+
+    different = alike.tril()  # the first round has one element
+    program = capture(model, {"x": x, "mask": different}, dynamic=True)
+    check(model, program, x=x, mask=different)
+    with pytest.raises(GuardViolatedError):
+        program.run({"x": x, "mask": alike})
