@@ -61,6 +61,19 @@ def _pt2(
         return torch.export.load(path).module(), {"notes": len(exported.notes)}
 
 
+def _aoti(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    """Compiled ahead of time by AOTInductor, which needs a C++ compiler and minutes."""
+    from portwright.exporters import DynamoExporter
+
+    exported = DynamoExporter().export(model, inputs, {"dynamic": dynamic})
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.pt2")
+        torch._inductor.aoti_compile_and_package(exported, package_path=path)
+        return torch._inductor.aoti_load_package(path), {"notes": len(exported.notes)}
+
+
 def _peer_capture(
     model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
 ) -> tuple[Run, dict[str, Any]]:
@@ -89,6 +102,7 @@ STAGES: dict[str, tuple[Export, Export, float]] = {
     "capture": (_capture, _peer_capture, CAPTURE_TOLERANCE),
     "onnx": (_onnx, _peer_onnx, RUNTIME_TOLERANCE),
     "pt2": (_pt2, _peer_capture, CAPTURE_TOLERANCE),
+    "aoti": (_aoti, _peer_capture, RUNTIME_TOLERANCE),
 }
 GENERATION = "generation"  # the components of `export_for_generation`, beside eager's generate()
 

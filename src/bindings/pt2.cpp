@@ -150,6 +150,16 @@ py::list leaf_list(const Program& program, const std::vector<InterfaceLeaf>& lea
   return found;
 }
 
+// A tensor of the same type, which has symbolic sizes and no data, that shares nothing with it.
+at::Tensor with_own_storage(const at::Tensor& like) {
+  const c10::Storage& storage = like.storage();
+  auto impl = like.unsafeGetTensorImpl()->shallow_copy_and_detach(/*version_counter=*/0, false);
+  impl->set_storage_keep_dtype(c10::make_intrusive<c10::StorageImpl>(
+      c10::StorageImpl::use_byte_size_t(), storage.sym_nbytes(), storage.allocator(),
+      storage.resizable()));
+  return at::Tensor(std::move(impl));
+}
+
 bool has_loops(const Program& program) {
   for (const Node& node : program.graph.nodes) {
     if (is_loop(node)) return true;
@@ -177,6 +187,7 @@ void bind_pt2(py::module_& m) {
   m.def("read_model", &read_document);
   m.def("tensors", &tensors);
   m.def("has_loops", &has_loops);
+  m.def("with_own_storage", &with_own_storage);
 }
 
 }  // namespace portwright

@@ -42,6 +42,54 @@ def test_models_load_and_equal_eager_at_every_shape(name: str, tmp_path: Path) -
         assert result.matches, result.problems
 
 
+class Chunks(torch.nn.Module):
+    """Data that decides a size, several results of one operator, and a buffer that is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor, wanted: torch.Tensor) -> Any:
+        self.seen += 1
+        first, second = x.chunk(2, dim=-1)
+        best, at = torch.topk(first, 2)
+        return best * 0.5, at, second[wanted > 0], x.shape[0] * 2
+
+
+def described(value: Any) -> str:
+    if torch.is_tensor(value):
+        sizes = [str(size) for size in (*value.shape, *value.stride())]
+        return f"{value.dtype} {sizes} {value.device} {value.requires_grad}"
+    return f"{type(value).__name__} {value}"
+
+
+@pytest.mark.parametrize("name", ["chunks", *models.CASES])
+def test_the_graph_is_the_one_that_torch_reads_from_the_file(name: str, tmp_path: Path) -> None:
+    if name == "chunks":
+        wanted = torch.tensor([1, 0, 2])
+        program = exported(Chunks(), {"x": torch.randn(3, 8), "wanted": wanted})
+    else:
+        case = models.case(name)
+        program = exported(case.model, case.inputs)
+    other = loaded(program, tmp_path)
+    assert str(program.graph_signature) == str(other.graph_signature)
+    assert str(program.range_constraints) == str(other.range_constraints)
+    storages = set()
+    tensors = 0
+    for mine, theirs in zip(program.graph.nodes, other.graph.nodes, strict=True):
+        assert (mine.op, mine.name, mine.target) == (theirs.op, theirs.name, theirs.target)
+        assert (str(mine.args), str(mine.kwargs)) == (str(theirs.args), str(theirs.kwargs))
+        assert mine.meta.keys() == theirs.meta.keys()
+        for key in mine.meta:
+            found, wanted = (torch.utils._pytree.tree_leaves(n.meta[key]) for n in (mine, theirs))
+            assert list(map(described, found)) == list(map(described, wanted)), (mine, key)
+        value = mine.meta.get("val")
+        if mine.op != "output" and torch.is_tensor(value):
+            storages.add(value.untyped_storage()._cdata)
+            tensors += 1
+    assert tensors == len(storages) > 0
+
+
 class Sums(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         total = torch.zeros(x.shape[1])
