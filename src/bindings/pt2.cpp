@@ -11,7 +11,6 @@
 #include "capture/sym_node.h"
 #include "capture/torch_weight.h"
 #include "ir/data_symbols.h"
-#include "ir/loop_node.h"
 #include "ir/text_tables.h"
 #include "pt2/model_writer.h"
 #include "pt2/reader.h"
@@ -160,12 +159,7 @@ at::Tensor with_own_storage(const at::Tensor& like) {
   return at::Tensor(std::move(impl));
 }
 
-bool has_loops(const Program& program) {
-  for (const Node& node : program.graph.nodes) {
-    if (is_loop(node)) return true;
-  }
-  return false;
-}
+bool fits_pt2(const Program& program) { return loops_are_scans(program.graph, *program.symbols); }
 
 }  // namespace
 
@@ -186,7 +180,7 @@ void bind_pt2(py::module_& m) {
   m.def("read_pt2", &read_archive);
   m.def("read_model", &read_document);
   m.def("tensors", &tensors);
-  m.def("has_loops", &has_loops);
+  m.def("fits_pt2", &fits_pt2);
   m.def("with_own_storage", &with_own_storage);
 }
 

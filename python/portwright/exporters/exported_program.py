@@ -39,8 +39,8 @@ class ExportedProgram(torch.export.ExportedProgram):
 
     Args:
         captured: the capture.
-        unrolled: gives the same model captured without loops, which FX graphs and files do not
-            hold; asked only for a program that has some.
+        unrolled: gives the same model captured without loops; asked only for a program with loops
+            that FX graphs and files do not hold.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ExportedProgram(torch.export.ExportedProgram):
     ) -> None:
         # Not torch's: it would need the graph.
         self._captured = captured
-        self._unrolled = unrolled if _core.has_loops(captured.program) else None
+        self._unrolled = None if _core.fits_pt2(captured.program) else unrolled
 
     def __getattr__(self, name: str) -> Any:
         if name not in _FILLED_IN:
@@ -113,7 +113,7 @@ class ExportedProgram(torch.export.ExportedProgram):
 
     @functools.cached_property
     def _for_files(self) -> tuple[_core.Program, _core.Pt2Interface]:
-        """The Program without loops, and its containers."""
+        """The Program as files hold it, and its containers."""
         captured = self._captured if self._unrolled is None else self._unrolled()
         inputs = pytrees.describe(captured.input_tree, arguments=True)
         outputs = pytrees.describe(captured.output_tree, arguments=False)

@@ -84,14 +84,14 @@ def with_fixes(
     """The capture after the fixes of the backends, in their order; itself when there are none.
 
     Args:
-        unrolled: gives the same capture without loops, which FX graphs do not hold.
+        unrolled: gives the same capture without loops, some of which FX graphs do not hold.
 
     Raises:
         InvalidArgumentError: the fixes leave a program that torch's verifier refuses.
     """
     if not has_fixes(backends):
         return captured
-    if _core.has_loops(captured.program):
+    if not _core.fits_pt2(captured.program):
         captured = unrolled()
     program = ExportedProgram(captured).as_torch_program()
     for backend in backends:

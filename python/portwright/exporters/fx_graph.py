@@ -6,6 +6,7 @@ parsed once, and values of one type are copies of one tensor.
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 import typing
@@ -16,6 +17,7 @@ import torch
 from torch._export.serde import schema, serialize
 from torch._export.serde.union import _Union
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx._lazy_graph_module import _LazyGraphModule
 from torch.fx.experimental.symbolic_shapes import _free_unbacked_symbols_with_path
 
 from portwright import _core
@@ -29,29 +31,34 @@ class GraphReader:
     Args:
         reader: torch's, with symbols and a fake tensor mode.
         document: the JSON of the graph.
-        signature: names the inputs that are constants.
+        input_names: of the graph's inputs, constants included; None for a body, which has none.
     """
 
-    def __init__(
-        self, reader: Any, document: Json, signature: torch.export.ExportGraphSignature
-    ) -> None:
+    def __init__(self, reader: Any, document: Json, input_names: list[str] | None) -> None:
         self._reader = reader
-        self._document = document
-        self._signature = signature
-        self._graph = torch.fx.Graph()
-        self._nodes: dict[str, torch.fx.Node] = {}
         self._targets: dict[str, Any] = {}
         self._places: dict[tuple[str, str | None], Json] = {}
         self._modules: dict[str, tuple[str, tuple[str, str]]] = {}
         self._sizes: dict[str, Any] = {}
         self._types: dict[Any, torch.Tensor] = {}
+        self._start(document, input_names)
 
-    def read(self) -> torch.fx.Graph:
-        """The graph with the metadata of torch.export: val, nn_module_stack, stack_trace."""
-        for spec, argument in zip(
-            self._signature.input_specs, self._document["inputs"], strict=True
-        ):
-            self._add_input(spec, *_only(argument))
+    def _start(self, document: Json, input_names: list[str] | None) -> None:
+        self._document = document
+        self._input_names = input_names
+        self._graph = torch.fx.Graph()
+        self._root = torch.nn.Module()
+        self._nodes: dict[str, torch.fx.Node] = {}
+
+    def read(self) -> torch.fx.GraphModule:
+        """The graph with the metadata of torch.export: val, nn_module_stack, stack_trace.
+
+        Its Python code is made when it is asked for.
+        """
+        inputs = [_only(item) for item in self._document["inputs"]]
+        names = self._input_names or [value["name"] for _, value in inputs]
+        for name, (kind, value) in zip(names, inputs, strict=True):
+            self._add_input(name, kind, value)
         for node in self._document["nodes"]:
             self._add_node(node)
         outputs = tuple(self._argument(*_only(item)) for item in self._document["outputs"])
@@ -59,14 +66,11 @@ class GraphReader:
         self._graph.output(outputs).meta["val"] = tuple(values)
         if self._reader.unbacked_symbols:
             self._add_unbacked_bindings()
-        return self._graph
+        return _LazyGraphModule(self._root, self._graph)
 
     # ── Nodes ──
 
-    def _add_input(
-        self, spec: torch.export.graph_signature.InputSpec, kind: str, value: Any
-    ) -> None:
-        name = value["name"] if kind == "as_tensor" else spec.arg.name
+    def _add_input(self, name: str, kind: str, value: Any) -> None:
         node = self._graph.placeholder(name)
         node.name = name  # also where it is a name that torch.fx would change, like "input"
         if kind == "as_tensor":
@@ -87,9 +91,15 @@ class GraphReader:
         node = self._graph.create_node(
             "call_function", target, tuple(args), kwargs, document["name"]
         )
-        node.meta.update(self._place(document["metadata"]))
+        place = self._place(document["metadata"])
+        for made in (
+            node,
+            *(a for a in args if isinstance(a, torch.fx.Node) and a.op == "get_attr"),
+        ):
+            made.meta.update(place)
         outputs = [_only(item) for item in document["outputs"]]
-        if len(outputs) == 1 and outputs[0][0] in _NAMED:
+        single = document["is_hop_single_tensor_return"] is not False
+        if len(outputs) == 1 and single and outputs[0][0] in _NAMED:
             node.name = _name(outputs[0][1])
             self._define(node)
         elif outputs:
@@ -168,6 +178,15 @@ class GraphReader:
             key, path, kind = text.split(",")
             self._modules[text] = key, (path, kind)
         return self._modules[text]
+
+    def _body(self, value: Json) -> torch.fx.Node:
+        """The graph that a node of control flow runs, as a submodule."""
+        inner = copy.copy(self)  # what is known of places, sizes and types is shared
+        inner._start(value["graph"], None)
+        pending, self._reader.unbacked_symbols = self._reader.unbacked_symbols, set()
+        self._root.register_module(value["name"], inner.read())
+        self._reader.unbacked_symbols = pending
+        return self._graph.create_node("get_attr", value["name"], name=value["name"])
 
     # ── Values ──
 
@@ -262,6 +281,7 @@ def _each(read: Read) -> Read:
 _ARGUMENTS: dict[str, Read] = {
     "as_none": lambda graph, value: None,
     "as_tensor": GraphReader._node,
+    "as_graph": GraphReader._body,
     "as_tensors": _each(GraphReader._node),
     "as_optional_tensors": _each(lambda graph, item: graph._argument(*_only(item))),
     "as_sym_int": GraphReader._number,

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch._export.serde import schema, serialize
 from torch._export.verifier import load_verifier
-from torch.fx._lazy_graph_module import _LazyGraphModule
 from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
 
@@ -28,10 +27,7 @@ def read_document(
     constants: dict[str, torch.Tensor],
     example_inputs: tuple[tuple[Any, ...], dict[str, Any]],
 ) -> torch.export.ExportedProgram:
-    """The program of `document` on these tensors, by their names in the signature.
-
-    The graph module's Python code is made when it is asked for.
-    """
+    """The program of `document` on these tensors, by their names in the signature."""
     with _no_garbage_collection():
         return _read(document, state, constants, example_inputs)
 
@@ -55,8 +51,8 @@ def _read(
     # An empty graph makes torch's reader ready: its symbols, its fake tensor mode.
     around = parse(schema.GraphModule, {**module, "graph": _EMPTY_GRAPH})
     parts = reader.deserialize(around, state, constants, example_inputs, ranges)
-    graph = GraphReader(reader, module["graph"], parts.signature).read()
-    graph_module = _LazyGraphModule(reader.module, graph)
+    names = [spec.arg.name for spec in parts.signature.input_specs]
+    graph_module = GraphReader(reader, module["graph"], names).read()
     graph_module.meta = parts.graph_module.meta
     result = object.__new__(torch.export.ExportedProgram)
     # Not by its constructor, which checks and compiles the graph: `validate()` does so on request.
