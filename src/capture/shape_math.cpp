@@ -170,7 +170,8 @@ SliceBounds clamp_slice(Tracer& tracer, const Expr& size, const Argument& start_
     const bool assume_sizes = !expr.is_constant() || expr.constant() < 2;
     return tracer.holds(Predicate::compare(expr, Relation::kGt, limit), assume_sizes);
   };
-  if (negative(start)) {
+  const bool counted_from_end = negative(start);  // then it is at most the size
+  if (counted_from_end) {
     // The last k of a size that may be smaller (a sliding window): exact without a decision.
     const bool from_end = start.is_constant();
     start = start + size;
@@ -179,7 +180,7 @@ SliceBounds clamp_slice(Tracer& tracer, const Expr& size, const Argument& start_
     }
   }
   if (negative(start)) start = 0;
-  if (!start.is_constant(0) && beyond(start, size)) start = size;
+  if (!start.is_constant(0) && !counted_from_end && beyond(start, size)) start = size;
   if (end.is_constant() && end.constant() == INT64_MAX) {
     end = size;
   } else if (!(end == size)) {
@@ -187,7 +188,8 @@ SliceBounds clamp_slice(Tracer& tracer, const Expr& size, const Argument& start_
     if (negative(end)) end = 0;
     if (beyond(end, size)) end = size;
   }
-  if (!start.is_constant(0) && !(start == end) && beyond(start, end)) end = start;
+  const bool ordered = start.is_constant(0) || start == end || (counted_from_end && end == size);
+  if (!ordered && beyond(start, end)) end = start;
   return {start, end};
 }
 

@@ -8,6 +8,7 @@ left alone, and what it fixes is said in the export's notes.
 
 from portwright.patches import (
     attention,
+    caches,
     experts,
     image_features,
     mra,
@@ -21,6 +22,7 @@ from portwright.patches import (
 
 __all__ = [
     "attention",
+    "caches",
     "experts",
     "image_features",
     "mra",

@@ -1,0 +1,86 @@
+"""Caches that keep the last tokens only, whether the window is full or not.
+
+`transformers` asks in Python how many tokens a sliding layer has seen and takes a branch, so that a
+decode step that is traced before the window is full would hold until then only. Here the same sizes
+are stated by what the layer holds, and by minima and maxima.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from portwright.exporters.patching import register_patch
+
+
+@register_patch("dynamo", "transformers.cache_utils.DynamicSlidingWindowLayer.get_mask_sizes")
+def _dynamic_mask_sizes(original: Any) -> Any:
+    """A layer has the last `min(seen, window - 1)` tokens: as many as its keys; dropped are the
+    others that it has seen."""
+
+    def get_mask_sizes(self: Any, query_length: int) -> tuple[Any, Any]:
+        if self.record_past or not _seen_is_symbolic(self.cumulative_length):
+            return original(self, query_length)  # type: ignore[no-any-return]
+        held = self.keys.shape[-2]
+        return held + query_length, self.cumulative_length - held
+
+    return get_mask_sizes
+
+
+@register_patch("dynamo", "transformers.masking_utils.prepare_padding_mask")
+def _prepare_padding_mask(original: Any) -> Any:
+    """The mask is lengthened by as much as it is too short, which may be nothing."""
+
+    def prepare_padding_mask(attention_mask: Any, kv_length: Any, kv_offset: Any) -> Any:
+        if attention_mask is None or not isinstance(kv_offset, torch.SymInt):
+            return original(attention_mask, kv_length, kv_offset)
+        missing = kv_length + kv_offset - attention_mask.shape[-1]
+        return torch.nn.functional.pad(attention_mask, (0, torch.sym_max(missing, 0)))
+
+    return prepare_padding_mask
+
+
+@register_patch("dynamo", "transformers.masking_utils._ignore_causal_mask_sdpa")
+def _ignore_causal_mask_sdpa(original: Any) -> Any:
+    """What the original says while a model is exported, without comparing sizes before."""
+    return lambda *args, **kwargs: False
+
+
+@register_patch("dynamo", "transformers.cache_utils.StaticSlidingWindowLayer.get_mask_sizes")
+def _static_mask_sizes(original: Any) -> Any:
+    """One more token never makes the states longer than the layer is."""
+
+    def get_mask_sizes(self: Any, query_length: Any) -> tuple[Any, Any]:
+        seen = self.cumulative_length_int
+        if not _seen_is_symbolic(seen) or query_length != 1:
+            return original(self, query_length)  # type: ignore[no-any-return]
+        return self.max_cache_len, torch.sym_max(seen - self.max_cache_len + 1, 0)
+
+    return get_mask_sizes
+
+
+@register_patch("dynamo", "transformers.cache_utils.StaticSlidingWindowLayer.update")
+def _static_update(original: Any) -> Any:
+    """One more token goes to the first free place, or to the last one after all have moved up."""
+
+    def update(self: Any, keys: Any, values: Any, *args: Any, **kwargs: Any) -> Any:
+        seen, size = self.cumulative_length_int, self.max_cache_len
+        if not _seen_is_symbolic(seen) or keys.shape[-2] != 1:
+            return original(self, keys, values, *args, **kwargs)
+        free = torch.sym_min(torch.sym_max(size - seen, 0), 1)
+        place = torch.arange(1, device=self.device) + torch.sym_min(seen, size - 1)
+        moved = torch.arange(size, device=self.device) + (1 - free)
+        moved = moved.clamp(max=size - 1)
+        for held, new in ((self.keys, keys), (self.values, values)):
+            held.copy_(held.index_select(2, moved).index_copy(2, place, new))
+        self.cumulative_length_int = seen + 1
+        self.cumulative_length.add_(free)  # stops when the window is full
+        return self.keys, self.values
+
+    return update
+
+
+def _seen_is_symbolic(seen: Any) -> bool:
+    """Whether the layer's count is an input; what has seen nothing yet starts from 0."""
+    return isinstance(seen, torch.SymInt)
