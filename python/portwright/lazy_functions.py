@@ -56,7 +56,8 @@ def count(tensor: torch.Tensor) -> Any:
     """`Tensor.item` of a number that is not negative."""
     if not _core.is_traced(tensor):
         return tensor.item()
-    return torch.SymInt(_core.read_item(tensor, is_count=True))
+    number: Any = torch.SymInt
+    return number(_core.read_item(tensor, is_count=True))
 
 
 def split(tensor: torch.Tensor, split_size: Any, dim: int = 0) -> Any:

@@ -340,9 +340,12 @@ def _build_mapping(original: Any, children: list[tuple[Any, Any]]) -> Any:
 
 def _build_attributes(original: Any, children: list[tuple[Any, Any]]) -> Any:
     result = copy.copy(original)
+    given = {key for key, _ in children}
     for key, value in vars(original).items():
-        if isinstance(value, (list, dict, set)):  # the copy must not share mutable state
-            object.__setattr__(result, key, copy.copy(value))
+        # What holds no tensors yet, as a new cache, may get some: the copy must not share it.
+        mutable = isinstance(value, (list, dict, set)) or _is_cache(value) or _is_cache_layer(value)
+        if mutable and key not in given:
+            object.__setattr__(result, key, copy.deepcopy(value))
     for key, value in children:
         object.__setattr__(result, key, value)
     return result

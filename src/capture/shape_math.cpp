@@ -106,7 +106,10 @@ Shape infer_view(Tracer& tracer, const Shape& from, const Shape& requested) {
 }
 
 std::optional<Shape> view_strides(const TensorType& from, const Shape& shape) {
-  if (!from.strides) return contiguous_strides(shape);
+  const auto empty = [](const Expr& size) { return size.is_constant(0); };
+  if (!from.strides || std::any_of(shape.begin(), shape.end(), empty)) {
+    return contiguous_strides(shape);
+  }
   // Runs of dims of `from` that are contiguous with each other must match runs of `shape`.
   const Shape& old_strides = *from.strides;
   Shape strides(shape.size());

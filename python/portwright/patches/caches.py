@@ -13,6 +13,9 @@ import torch
 
 from portwright.exporters.patching import register_patch
 
+_max: Any = torch.sym_max
+_min: Any = torch.sym_min
+
 
 @register_patch("dynamo", "transformers.cache_utils.DynamicSlidingWindowLayer.get_mask_sizes")
 def _dynamic_mask_sizes(original: Any) -> Any:
@@ -36,7 +39,7 @@ def _prepare_padding_mask(original: Any) -> Any:
         if attention_mask is None or not isinstance(kv_offset, torch.SymInt):
             return original(attention_mask, kv_length, kv_offset)
         missing = kv_length + kv_offset - attention_mask.shape[-1]
-        return torch.nn.functional.pad(attention_mask, (0, torch.sym_max(missing, 0)))
+        return torch.nn.functional.pad(attention_mask, (0, _max(missing, 0)))
 
     return prepare_padding_mask
 
@@ -55,7 +58,7 @@ def _static_mask_sizes(original: Any) -> Any:
         seen = self.cumulative_length_int
         if not _seen_is_symbolic(seen) or query_length != 1:
             return original(self, query_length)  # type: ignore[no-any-return]
-        return self.max_cache_len, torch.sym_max(seen - self.max_cache_len + 1, 0)
+        return self.max_cache_len, _max(seen - self.max_cache_len + 1, 0)
 
     return get_mask_sizes
 
@@ -68,8 +71,8 @@ def _static_update(original: Any) -> Any:
         seen, size = self.cumulative_length_int, self.max_cache_len
         if not _seen_is_symbolic(seen) or keys.shape[-2] != 1:
             return original(self, keys, values, *args, **kwargs)
-        free = torch.sym_min(torch.sym_max(size - seen, 0), 1)
-        place = torch.arange(1, device=self.device) + torch.sym_min(seen, size - 1)
+        free = _min(_max(size - seen, 0), 1)
+        place = torch.arange(1, device=self.device) + _min(seen, size - 1)
         moved = torch.arange(size, device=self.device) + (1 - free)
         moved = moved.clamp(max=size - 1)
         for held, new in ((self.keys, keys), (self.values, values)):
