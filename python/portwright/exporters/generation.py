@@ -114,6 +114,6 @@ def _call(
     if isinstance(result, Mapping):
         # A model also changes the caches that it is given, and some callers go on with those.
         for name, container in containers(given).items():
-            if name in result:
+            if type(result.get(name)) is type(container):
                 container.__dict__.update(result[name].__dict__)
     return result

@@ -74,8 +74,12 @@ def observed(module: torch.nn.Module, names: Collection[str] = ()) -> Iterator[l
         stack, read, held, given = open_calls.pop()
         stack.close()
         arguments = given_to(args, kwargs)
-        results = result.values() if isinstance(result, Mapping) else ()
-        returned = {name for name, c in arguments.items() if any(c is value for value in results)}
+        results = result if isinstance(result, Mapping) else {}
+        returned = {
+            name
+            for name, value in arguments.items()
+            if name in results or any(value is other for other in results.values())
+        }
         changed = {
             name
             for name, found in _fingerprints(arguments).items()
