@@ -185,8 +185,7 @@ def _take_apart(obj: Any, path: str, found: _Found) -> _Node:
 
 def _child(owner: Any, key: Any, value: Any, path: str, found: _Found) -> _Node:
     path = _leaf_path(owner, path, key)
-    holds_tokens = getattr(owner, "keys", owner) is not None
-    if found.counters == "constant" or not holds_tokens or not _is_counter(key, value):
+    if found.counters == "constant" or not counts(owner, key, value):
         return _take_apart(value, path, found)
     found.leaves.append((path, torch.tensor(value)))
     found.counts.add(path)
@@ -233,8 +232,9 @@ def _has_tensors(obj: Any) -> bool:
     )
 
 
-def _is_counter(key: Any, value: Any) -> bool:
-    return key in _COUNTERS and type(value) is int
+def counts(owner: Any, key: Any, value: Any) -> bool:
+    """Whether an attribute is the int in which a layer that holds tokens counts them."""
+    return key in _COUNTERS and type(value) is int and getattr(owner, "keys", owner) is not None
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -204,6 +204,11 @@ void bind_tracer(py::module_& m) {
         return tracer->item_node(*traced, is_count);
       },
       py::arg("tensor"), py::arg("is_count") = false);
+  // The value at the sample inputs, without a decision.
+  m.def("sample_of", [](const c10::SymNode& node) {
+    const TracedSymNode& number = own_node(node);
+    return number.symbols()->hint(std::get<Expr>(number.value()));
+  });
   m.def("set_read_as_operator", &set_read_as_operator);
   m.def("begin_loop", [](const c10::SymNode& trips) {
     return active_tracer().begin_loop(std::get<Expr>(own_node(trips).value()));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -29,6 +30,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 import models
+import portwright
 from portwright import tree
 from portwright.errors import InvalidArgumentError, UnsupportedError
 from portwright.exporters import DynamoExporter, OnnxExporter
@@ -230,6 +232,23 @@ def test_sliding_caches_in_onnx_runtime(make_model: Any, past: int) -> None:
         result = compare("onnx", inputs, actual, expected, RUNTIME_TOLERANCE)
         assert result.differences and result.matches, result.problems
         assert counts(actual) == counts(expected)
+
+
+@pytest.mark.parametrize(
+    ("make_model", "make_cache", "past"),
+    [(mistral, dynamic_cache, 2), (gemma3, dynamic_cache, 6), (mistral, static_cache, 2)],
+)
+def test_sliding_caches_in_files(
+    make_model: Any, make_cache: Any, past: int, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model, make = pair(make_model, make_cache)
+    path = tmp_path / "decode.pt2"
+    DynamoExporter().export(model, make(2, past), {"dynamic": True}).save(path)
+    for load in (portwright.load, torch.export.load):
+        run = load(path).module()
+        for batch, length in [(2, 2), (2, 3), (2, 4), (3, 9)]:
+            check(run, model, make(batch, length), f"{load.__module__}, past {length}")
 
 
 def test_an_empty_cache_does_not_take_tokens() -> None:

@@ -82,6 +82,29 @@ def test_a_window_of_fixed_size_that_fills(length: int) -> None:
     assert result.problem == ""
 
 
+@pytest.mark.parametrize("option", ["multi_token_decode", "merge_decode"])
+@pytest.mark.parametrize("exporter", [DynamoExporter, OnnxExporter])
+@pytest.mark.parametrize("name", ["qwen3", "mistral"])
+def test_decodes_of_several_tokens(name: str, exporter: Any, option: str) -> None:
+    given: dict[str, Any] = {option: True}
+    model, inputs = generative.case(name)
+    result = verify_generation(
+        exporter(), model, inputs, DYNAMIC, tolerance=RUNTIME_TOLERANCE, **given
+    )
+    assert result.problem == ""
+    assert result.components == ["prefill", "decode"][option == "merge_decode" :]
+
+
+@pytest.mark.parametrize("option", ["multi_token_decode", "merge_decode"])
+def test_decodes_of_several_tokens_with_windows_of_fixed_size(option: str) -> None:
+    model, inputs = generative.case("mistral")
+    config = copy.deepcopy(model.generation_config)
+    config.cache_implementation, config.max_cache_len = "static", 32
+    options: dict[str, Any] = {option: True, "generation_config": config}
+    result = verify_generation(DynamoExporter(), model, inputs, DYNAMIC, **options)
+    assert result.problem == ""
+
+
 def test_state_that_modules_keep_is_an_input_and_an_output() -> None:
     model, inputs = generative.case("recurrent_gemma")
     before = state_of.of_run(model, inputs)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from portwright import _core
 from portwright.exporters.patching import register_patch
 
 _max: Any = torch.sym_max
@@ -50,14 +51,25 @@ def _ignore_causal_mask_sdpa(original: Any) -> Any:
     return lambda *args, **kwargs: False
 
 
+@register_patch("dynamo", "transformers.cache_utils.DynamicLayer.get_seq_length")
+def _seq_length(original: Any) -> Any:
+    """A layer without tokens has keys of length 0: what they say needs no branch."""
+
+    def get_seq_length(self: Any) -> Any:
+        grows = self.is_initialized and self.keys.dim() > 2
+        return self.keys.shape[-2] if grows else original(self)
+
+    return get_seq_length
+
+
 @register_patch("dynamo", "transformers.cache_utils.StaticSlidingWindowLayer.get_mask_sizes")
 def _static_mask_sizes(original: Any) -> Any:
-    """One more token never makes the states longer than the layer is."""
+    """The states are as long as the layer where its size is enough for the new tokens."""
 
     def get_mask_sizes(self: Any, query_length: Any) -> tuple[Any, Any]:
-        seen = self.cumulative_length_int
-        if not _seen_is_symbolic(seen) or query_length != 1:
+        if not _size_is_enough(self, query_length):
             return original(self, query_length)  # type: ignore[no-any-return]
+        seen = self.cumulative_length_int
         return self.max_cache_len, _max(seen - self.max_cache_len + 1, 0)
 
     return get_mask_sizes
@@ -65,23 +77,33 @@ def _static_mask_sizes(original: Any) -> Any:
 
 @register_patch("dynamo", "transformers.cache_utils.StaticSlidingWindowLayer.update")
 def _static_update(original: Any) -> Any:
-    """One more token goes to the first free place, or to the last one after all have moved up."""
+    """New tokens go to the first free places, or one to the last place after all have moved up."""
 
     def update(self: Any, keys: Any, values: Any, *args: Any, **kwargs: Any) -> Any:
-        seen, size = self.cumulative_length_int, self.max_cache_len
-        if not _seen_is_symbolic(seen) or keys.shape[-2] != 1:
+        count = keys.shape[-2]
+        if not _size_is_enough(self, count):
             return original(self, keys, values, *args, **kwargs)
+        seen, size = self.cumulative_length_int, self.max_cache_len
         free = _min(_max(size - seen, 0), 1)
-        place = torch.arange(1, device=self.device) + _min(seen, size - 1)
-        moved = torch.arange(size, device=self.device) + (1 - free)
-        moved = moved.clamp(max=size - 1)
+        places = torch.arange(count, device=self.device) + _min(seen, size - 1)
+        moved = (torch.arange(size, device=self.device) + (1 - free)).clamp(max=size - 1)
         for held, new in ((self.keys, keys), (self.values, values)):
-            held.copy_(held.index_select(2, moved).index_copy(2, place, new))
-        self.cumulative_length_int = seen + 1
-        self.cumulative_length.add_(free)  # stops when the window is full
+            held.copy_(held.index_select(2, moved).index_copy(2, places, new))
+        self.cumulative_length_int = seen + count
+        self.cumulative_length.add_(free * count)  # stops when the window is full
         return self.keys, self.values
 
     return update
+
+
+def _size_is_enough(layer: Any, count: Any) -> bool:
+    """Whether the new tokens of a layer of fixed size fit in, or are one: decided as one condition,
+    which holds for a full window too. One token of the sample stays one."""
+    seen, size = layer.cumulative_length_int, layer.max_cache_len
+    if not _seen_is_symbolic(seen):
+        return False
+    one = not isinstance(count, torch.SymInt) or _core.sample_of(count.node) == 1
+    return bool(count == 1 if one else _min(seen, size - 1) + count <= size)
 
 
 def _seen_is_symbolic(seen: Any) -> bool:
