@@ -7,6 +7,7 @@ are stated by what the layer holds, and by minima and maxima.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -47,8 +48,15 @@ def _prepare_padding_mask(original: Any) -> Any:
 
 @register_patch("dynamo", "transformers.masking_utils._ignore_causal_mask_sdpa")
 def _ignore_causal_mask_sdpa(original: Any) -> Any:
-    """What the original says while a model is exported, without comparing sizes before."""
-    return lambda *args, **kwargs: False
+    """What the original says while a model is exported, without comparing the mask's length with
+    what depends on how many tokens were dropped."""
+    signature = inspect.signature(original)
+
+    def ignore(*args: Any, **kwargs: Any) -> Any:
+        offset = signature.bind(*args, **kwargs).arguments["kv_offset"]
+        return False if isinstance(offset, torch.SymInt) else original(*args, **kwargs)
+
+    return ignore
 
 
 @register_patch("dynamo", "transformers.cache_utils.DynamicLayer.get_seq_length")
