@@ -40,10 +40,26 @@ def _prepare_padding_mask(original: Any) -> Any:
     def prepare_padding_mask(attention_mask: Any, kv_length: Any, kv_offset: Any) -> Any:
         if attention_mask is None or not isinstance(kv_offset, torch.SymInt):
             return original(attention_mask, kv_length, kv_offset)
-        missing = kv_length + kv_offset - attention_mask.shape[-1]
-        return torch.nn.functional.pad(attention_mask, (0, _max(missing, 0)))
+        return _lengthened(attention_mask, kv_length + kv_offset)
 
     return prepare_padding_mask
+
+
+@register_patch("dynamo", "transformers.masking_utils.maybe_pad_block_sequence_ids")
+def _maybe_pad_block_sequence_ids(original: Any) -> Any:
+    """As the mask: the ids of blocks, -1 for tokens of none."""
+
+    def pad(ids: Any, attention_mask: Any, kv_length: Any, kv_offset: Any) -> Any:
+        if not isinstance(kv_offset, torch.SymInt):
+            return original(ids, attention_mask, kv_length, kv_offset)
+        return _lengthened(ids, kv_length + kv_offset, value=-1)
+
+    return pad
+
+
+def _lengthened(tensor: torch.Tensor, length: Any, value: int = 0) -> torch.Tensor:
+    missing = _max(length - tensor.shape[-1], 0)
+    return torch.nn.functional.pad(tensor, (0, missing), value=value)
 
 
 @register_patch("dynamo", "transformers.masking_utils._ignore_causal_mask_sdpa")
