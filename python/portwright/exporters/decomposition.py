@@ -104,6 +104,8 @@ def decompose_for_generation(
     Returns:
         `{name: (module, inputs)}`: "prefill" and "decode", and "encoder" where generate() runs one
         before; of multimodal models those of `decompose_multimodal` instead of "prefill".
+        Where a step leaves something for the next one outside of forward's result, its module is a
+        `WithKeptState` around the model, and what it reads of that the input "kept_state".
 
     Raises:
         See `decompose_prefill_decode`, and UnsupportedError: the first step of the model is not
