@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import DynamicCache, GenerationConfig
+from transformers import DynamicCache, GenerationConfig, masking_utils
 
 import generative
 import models
@@ -313,3 +313,24 @@ def test_generation_config_is_passed_and_kept() -> None:
     decode = decompose_for_generation(model, inputs, config)["decode"][1]
     assert decode["past_key_values"].layers[0].keys.shape[-2] == 24
     assert config.max_new_tokens == 5
+
+
+class Lengthens(torch.nn.Module):
+    """Ids of blocks and a mask for a cache that holds 4 tokens and has dropped `count`."""
+
+    def forward(self, ids: torch.Tensor, count: torch.Tensor) -> dict[str, torch.Tensor]:
+        dropped = count.item()
+        padded = masking_utils.maybe_pad_block_sequence_ids(ids, None, 4, dropped)
+        return {"ids": padded, "mask": masking_utils.prepare_padding_mask(ids > 0, 4, dropped)}
+
+
+@pytest.mark.parametrize("sample", [(7, 1), (5, 3)])
+def test_masks_are_lengthened_whether_tokens_were_dropped_or_not(sample: tuple[int, int]) -> None:
+    def inputs(length: int, dropped: int) -> dict[str, torch.Tensor]:
+        return {"ids": torch.ones(2, length, dtype=torch.int64), "count": torch.tensor(dropped)}
+
+    program = DynamoExporter().export(Lengthens(), inputs(*sample), DYNAMIC)
+    assert program.program.guards() == []
+    for length, dropped in [(7, 1), (5, 3), (5, 1), (4, 0), (3, 0)]:
+        given = inputs(length, dropped)
+        torch.testing.assert_close(program.module()(**given), Lengthens()(**given))
