@@ -35,12 +35,6 @@ Json GraphWriter::document(Json inputs, Json outputs) {
           {"sym_float_values", std::move(state_.sym_float_values)}};
 }
 
-Predicate resolved(const Guard& guard, const SymbolTable& symbols) {
-  return guard.predicate.substitute([&](SymbolId id) {
-    return symbols.info(id).unbacked ? std::nullopt : symbols.replacement(id);
-  });
-}
-
 void GraphWriter::assert_true(const Predicate& predicate, const SourceLine& source) {
   if (predicate.maybe_constant() == true) return;
   std::string message = "the program was captured for inputs with " + to_string(predicate);

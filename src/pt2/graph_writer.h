@@ -1,6 +1,7 @@
 // One graph of a .pt2 document: a program's, or a loop's body. Internal to this folder.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "ir/program.h"
 #include "pt2/argument_writer.h"
 #include "pt2/graph_state.h"
+#include "pt2/guards.h"
 #include "pt2/schema.h"
 #include "pt2/symbol_nodes.h"
 
@@ -15,16 +17,16 @@ namespace portwright {
 
 inline Json tensor_argument(const std::string& name) { return {{"as_tensor", {{"name", name}}}}; }
 
-// As the interpreter reads a guard: a symbol from data has its own value, whatever it equals.
-Predicate resolved(const Guard& guard, const SymbolTable& symbols);
-
 class GraphWriter {
  public:
-  GraphWriter(const Program& program, const Graph& graph, SchemaTable& schemas)
+  // `hints`: see file_hints.
+  GraphWriter(const Program& program, const Graph& graph, SchemaTable& schemas,
+              std::span<const int64_t> hints)
       : program_(program),
         graph_(graph),
         schemas_(schemas),
-        symbols_(*program.symbols, state_),
+        hints_(hints),
+        symbols_(*program.symbols, hints, state_),
         names_(graph.values.size()) {
     set_place({});
   }
@@ -64,6 +66,7 @@ class GraphWriter {
   const Program& program_;
   const Graph& graph_;
   SchemaTable& schemas_;
+  std::span<const int64_t> hints_;
   GraphState state_;
   SymbolNodes symbols_;
   ValueNames names_;

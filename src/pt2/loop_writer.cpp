@@ -104,7 +104,7 @@ void GraphWriter::write_loop(const Node& node) {
 // The body takes what is carried, the number of the round, the captures, and tensors whose sizes
 // are `sizes`.
 Json GraphWriter::write_body(const LoopNode& loop, const std::vector<SymbolId>& sizes) {
-  GraphWriter inner(program_, loop.body, schemas_);
+  GraphWriter inner(program_, loop.body, schemas_, hints_);
   inner.state_.metadata = state_.metadata;
   std::vector<std::string> names;
   for (ValueId id : loop.body.inputs) {
@@ -132,7 +132,7 @@ Json GraphWriter::write_body(const LoopNode& loop, const std::vector<SymbolId>& 
 // The symbols that no operand of the body has as a size.
 std::vector<SymbolId> GraphWriter::sizes_to_pass(const LoopNode& loop) const {
   GraphState state;
-  SymbolNodes inside(*program_.symbols, state);
+  SymbolNodes inside(*program_.symbols, hints_, state);
   const std::vector<std::string> names(loop.body.inputs.size());
   add_sources(loop.body, names, inside);
   std::vector<SymbolId> missing = outer_symbols(loop, *program_.symbols);

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "ir/data_symbols.h"
+#include "pt2/file_hints.h"
 #include "pt2/format.h"
 #include "pt2/graph_writer.h"
 #include "pt2/sympy_text.h"
@@ -38,7 +39,10 @@ Json constant_json(const LeafConstant& constant) {
 class ModelWriter {
  public:
   ModelWriter(const Program& program, const Pt2Interface& interface, SchemaTable& schemas)
-      : program_(program), interface_(interface), graph_(program, program.graph, schemas) {}
+      : program_(program),
+        interface_(interface),
+        hints_(file_hints(*program.symbols)),
+        graph_(program, program.graph, schemas, hints_) {}
 
   Json write() {
     write_inputs();
@@ -216,6 +220,7 @@ class ModelWriter {
 
   const Program& program_;
   const Pt2Interface& interface_;
+  const std::vector<int64_t> hints_;
   GraphWriter graph_;
   Json inputs_ = Json::array(), outputs_ = Json::array();
   Json input_specs_ = Json::array(), output_specs_ = Json::array();

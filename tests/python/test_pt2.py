@@ -181,6 +181,20 @@ def test_loops_that_join_pieces_are_unrolled_in_files(tmp_path: Path) -> None:
         run(x=x, sizes=sizes)
 
 
+class Longer(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return y[x.shape[0] :] * 2 if y.shape[0] >= x.shape[0] + 3 else y
+
+
+def test_sizes_of_one_are_raised_to_where_the_guards_hold(tmp_path: Path) -> None:
+    program = exported(Longer(), {"x": torch.randn(1), "y": torch.randn(4)})
+    x, y = torch.randn(3), torch.randn(7)
+    for other in (loaded(program, tmp_path), program.run_decompositions({})):
+        assert_same(other.module()(x=x, y=y), Longer()(x, y))
+        with pytest.raises((RuntimeError, AssertionError)):
+            other.module()(x=x, y=y[:5])
+
+
 def test_another_process_needs_only_portwright(tmp_path: Path) -> None:
     case = models.case("qwen3_decode")
     exported(case.model, case.inputs).save(tmp_path / "model.pt2")
