@@ -35,7 +35,7 @@ bool mend(const Predicate& predicate, const SymbolTable& symbols, std::vector<in
 
 std::vector<int64_t> file_hints(const SymbolTable& symbols) {
   const auto typical = symbols.typical();
-  const std::vector<int64_t> start(typical.begin(), typical.end());
+  std::vector<int64_t> start(typical.begin(), typical.end());
   std::vector<Predicate> conditions;
   for (const Guard& guard : symbols.guards()) {
     Predicate predicate = resolved(guard, symbols);

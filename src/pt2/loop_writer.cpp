@@ -83,7 +83,7 @@ void GraphWriter::write_loop(const Node& node) {
   for (SymbolId id : sizes) captures.push_back(size_carrier(id));
   const std::string rounds = add_operator(
       "arange.default", Json::array({named_argument("end", symbols_.integer(loop.trips))}),
-      {.dtype = DType::kInt64, .shape = {loop.trips}});
+      {DType::kInt64, {loop.trips}, {}});
   const std::string body = fresh("loop_body");
   Json inputs = Json::array(
       {named_argument("", {{"as_graph", {{"name", body}, {"graph", write_body(loop, sizes)}}}}),
@@ -113,12 +113,12 @@ Json GraphWriter::write_body(const LoopNode& loop, const std::vector<SymbolId>& 
   }
   add_sources(loop.body, names, inner.symbols_);
   const std::string round = inner.fresh("round");
-  inner.add_type(round, {.dtype = DType::kInt64, .shape = {}});
+  inner.add_type(round, {DType::kInt64, {}, {}});
   names.insert(names.begin() + static_cast<std::ptrdiff_t>(loop.initial.size()), round);
   for (SymbolId id : sizes) {
     names.push_back(inner.fresh("size"));
     const Expr size = program_.symbols->symbol(id);
-    inner.add_type(names.back(), {.dtype = DType::kBool, .shape = {size}});
+    inner.add_type(names.back(), {DType::kBool, {size}, {}});
     inner.symbols_.add_source(names.back(), 0, size);
   }
   inner.bind_item(loop.counter, round);
@@ -150,7 +150,7 @@ std::string GraphWriter::size_carrier(SymbolId id) {
           {named_argument("size", {{"as_sym_ints", std::move(sizes)}}),
            named_argument("fill_value", {{"as_bool", false}}),
            named_argument("dtype", {{"as_scalar_type", dtype_number(DType::kBool)}}, kKeyword)}),
-      {.dtype = DType::kBool, .shape = {size}});
+      {DType::kBool, {size}, {}});
 }
 
 // Without its history: scan would trace its body anew for gradients, and cannot where data decides.
