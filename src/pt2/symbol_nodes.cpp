@@ -85,7 +85,9 @@ Json SymbolNodes::int_hint(const Expr& expr) const {
 
 Json SymbolNodes::sym_int(const Expr& expr) const {
   if (expr.is_constant()) return {{"as_int", expr.constant()}};
-  return expression(to_sympy(expr, symbols_), int_hint(expr));
+  const auto [found, added] = sizes_.try_emplace(expr);
+  if (added) found->second = expression(to_sympy(expr, symbols_), int_hint(expr));
+  return found->second;
 }
 
 SymbolNodes::Operand SymbolNodes::node(Kind kind, const std::string& target,

@@ -69,6 +69,7 @@ class SymbolNodes {
   std::unordered_map<SymbolId, Source> sources_;
   std::unordered_map<SymbolId, Operand> bound_;
   std::unordered_map<Expr, Operand> known_;
+  mutable std::unordered_map<Expr, Json> sizes_;  // what sym_int gave
 };
 
 }  // namespace portwright
