@@ -55,3 +55,18 @@ def test_what_depends_on_a_size_that_small_steps_do_not_move(pool: nn.Module) ->
     for shape in ((2, 1600), (3, 2400), (1, 6000), (2, 960)):
         x = torch.randn(shape)
         torch.testing.assert_close(program.run({"x": x}), Pools()(x))
+
+
+@pytest.mark.parametrize(("kernel", "length"), [(2, 400), (64, 6400), (3, 1000)])
+def test_sizes_that_move_little_near_the_sample(kernel: int, length: int) -> None:
+    """The result's size moves by one or not at all there, as many an expression does."""
+    pool = nn.AvgPool1d(kernel)
+
+    class Pools(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return pool(x[:, None, : x.shape[1] // 10 - 1])
+
+    program = capture(Pools().eval(), {"x": torch.randn(2, length)}, dynamic=True)
+    for shape in ((2, length), (3, length + 10), (1, 2 * length), (5, 5 * length + 7)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(program.run({"x": x}), Pools()(x))

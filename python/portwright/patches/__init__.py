@@ -16,6 +16,7 @@ from portwright.patches import (
     pixtral,
     resampling,
     sam_hq,
+    sew,
     timesformer,
     vision,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "pixtral",
     "resampling",
     "sam_hq",
+    "sew",
     "timesformer",
     "vision",
 ]
