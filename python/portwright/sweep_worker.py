@@ -87,7 +87,8 @@ def _read(save: Callable[[str], Any]) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.pt2")
         save(path)
-        return portwright.load(path).module()  # keeps the file mapped
+        run: Run = portwright.load(path).module()  # keeps the file mapped
+        return run
 
 
 def _aoti(
