@@ -323,3 +323,26 @@ def test_sew_takes_odd_and_even_numbers_of_frames(name: str) -> None:
         counts.add(expected.shape[1] % 2)
         torch.testing.assert_close(exported.module()(**given).last_hidden_state, expected)
     assert counts == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["Swin", "Swinv2", "DonutSwin", "MaskFormerSwin", "FocalNet"])
+@pytest.mark.parametrize("sample", [96, 101])
+def test_windows_take_images_that_need_padding_and_others(name: str, sample: int) -> None:
+    import transformers
+
+    torch.manual_seed(0)
+    fields: dict[str, Any] = {"image_size": 64, "patch_size": 4, "embed_dim": 16}
+    if name == "FocalNet":
+        fields |= {"depths": [1, 1], "focal_levels": [1, 1], "focal_windows": [3, 3]}
+        fields |= {"hidden_sizes": [16, 32]}
+    else:
+        fields |= {"depths": [2, 2, 1], "num_heads": [1, 2, 2], "window_size": 2}
+    config = getattr(transformers, f"{name}Config")(**fields)
+    model = getattr(transformers, f"{name}Model")(config).eval()
+    given = {"pixel_values": torch.randn(2, 3, sample, sample)}
+    program = DynamoExporter().export(model, given, {"dynamic": True}).module()
+    for height, width in ((sample, sample), (96, 64), (72, 104), (67, 99), (50, 61)):
+        given = {"pixel_values": torch.randn(3, 3, height, width)}
+        with torch.no_grad():
+            expected = model(**given)[0]
+        torch.testing.assert_close(program(**given)[0], expected)

@@ -19,6 +19,7 @@ from portwright.patches import (
     sew,
     timesformer,
     vision,
+    windows,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "sew",
     "timesformer",
     "vision",
+    "windows",
 ]
