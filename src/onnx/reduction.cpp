@@ -36,6 +36,7 @@ constexpr char kReduceMean[] = "ReduceMean";
 constexpr char kReduceMax[] = "ReduceMax";
 constexpr char kReduceMin[] = "ReduceMin";
 constexpr char kReduceProd[] = "ReduceProd";
+constexpr char kReduceLogSumExp[] = "ReduceLogSumExp";
 
 // (self, dims, keepdim, ...) or (self): dims at 1 when present.
 template <const char* kType>
@@ -178,8 +179,11 @@ std::span<const Lowering> reduction_lowerings() {
       Lowering{"aten.amin.default", over_dims<kReduceMin>},
       Lowering{"aten.max.default", over_all<kReduceMax>},
       Lowering{"aten.min.default", over_all<kReduceMin>},
+      Lowering{"aten.logsumexp.default", over_dims<kReduceLogSumExp>},
       Lowering{"aten.prod.default", over_all<kReduceProd>},
       Lowering{"aten.prod.dim_int", over_dims<kReduceProd>},
+      Lowering{"aten._is_all_true.default", truth_over_dims<kReduceMin>},
+      Lowering{"aten._is_any_true.default", truth_over_dims<kReduceMax>},
       Lowering{"aten.any.default", truth_over_dims<kReduceMax>},
       Lowering{"aten.any.dim", truth_over_dims<kReduceMax>},
       Lowering{"aten.any.dims", truth_over_dims<kReduceMax>},

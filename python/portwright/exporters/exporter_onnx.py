@@ -183,7 +183,6 @@ class OnnxExporter(DynamoExporter):
         "onnx": "1.23.2",
         "onnxruntime": "1.32.0",
     }
-    has_loops = False  # ONNX has Loop; its lowering is not written yet
 
     def export(  # type: ignore[override]  # its own config, as on the exporters page
         self,
