@@ -83,6 +83,7 @@ class Emitter {
  private:
   std::string node_name(const std::string& type);
   std::string symbol_dim(SymbolId symbol);
+  std::optional<std::string> dim_of_lowered(SymbolId symbol);
   std::string term_dim(const Term& term);
   std::string atom_dim(const Atom& atom);
   std::string real_value(const Real& real);

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "onnx/lowering.h"
+#include "passes/complex_pairs.h"
 
 namespace portwright {
 namespace {
@@ -198,6 +199,11 @@ void add_metadata(const Program& program, const OnnxOptions& options, OnnxModel&
 
 OnnxModel lower(const Program& program, const OnnxOptions& options) {
   check_opset(options.opset);
+  if (has_complex_values(program)) {
+    Program pairs = program;
+    complex_to_pairs(pairs);
+    return lower(pairs, options);
+  }
   check_lowerings(program, options.lowerings);
   OnnxModel model;
   model.opset = options.opset;

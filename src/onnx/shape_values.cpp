@@ -1,6 +1,9 @@
 // Symbolic sizes at run time: each symbol is read off the shape of an input, once; polynomials
 // become small integer arithmetic on tensors of one element.
 #include "onnx/emitter.h"
+
+#include <algorithm>
+
 #include "symbolic/linear.h"
 
 namespace portwright {
@@ -40,10 +43,29 @@ const char* rounding_op(Rounding rounding) {
 
 }  // namespace
 
+// A symbol whose binding node went as dead code is still a size of what was computed.
+std::optional<std::string> Emitter::dim_of_lowered(SymbolId symbol) {
+  const Expr wanted = program_.symbols->symbol(symbol);
+  for (size_t i = scopes_.size(); i-- > 0;) {
+    const Scope& scope = scopes_[i];
+    for (ValueId id = 0; id < scope.graph->values.size(); ++id) {
+      const auto lowered = scope.values.find(id);
+      if (lowered == scope.values.end()) continue;
+      const std::vector<Expr>& shape = scope.graph->type(id).shape;
+      const auto found = std::find(shape.begin(), shape.end(), wanted);
+      if (found == shape.end()) continue;
+      const int64_t axis = found - shape.begin();
+      return op("Shape", {lowered->second}, {{"start", axis}, {"end", axis + 1}});
+    }
+  }
+  return std::nullopt;
+}
+
 std::string Emitter::symbol_dim(SymbolId symbol) {
   if (const std::string* found = known(&Scope::data_symbols, symbol)) return *found;
   const auto source = find_source(program_, symbol);
   if (!source) {
+    if (auto dim = dim_of_lowered(symbol)) return *dim;
     throw Error(ErrorCode::kUnsupported,
                 "the size '" + program_.symbols->info(symbol).name +
                     "' is used but is no dim of an input, so ONNX cannot compute it");

@@ -247,10 +247,41 @@ UNARY: dict[str, Callable[[Tensor], Any]] = {
         x, (torch.tensor([0, 1]), slice(None), torch.tensor([1, 0])), x[:2, :, 0] * 2
     ),
     "index_put_mask_middle": lambda x: _put(x, (slice(None), x[0, :, 0] > 0), x[:, :1]),
+    "polar": lambda x: torch.view_as_real(torch.polar(x, x + 1)),
+    "complex_product": lambda x: torch.view_as_real(torch.polar(x, x) * torch.polar(x, -x / 2)),
+    "complex_rotation": lambda x: torch.view_as_real(
+        torch.view_as_complex(torch.stack([x, x + 1], -1))
+        * torch.polar(torch.ones_like(x), x)[:1, -1:].unsqueeze(0)[0]
+    ),
+    "complex_parts": lambda x: (lambda z: z.real + z.conj().imag * z.abs() + z.angle())(
+        torch.complex(x, x - 1)
+    ),
+    "complex_views": lambda x: torch.view_as_real(
+        torch.cat([torch.complex(x, x)[:, None], torch.complex(x, -x)[:, None]], -1)
+        .permute(0, 3, 1, 2)
+        .reshape(x.shape[0], -1)
+        .unsqueeze(-1)
+    ),
+    "complex_matmul": lambda x: torch.view_as_real(
+        torch.complex(x, x + 1) @ torch.complex(x, x - 1).transpose(1, 2)
+    ),
+    "complex_of_real": lambda x: torch.view_as_real(x.to(torch.complex64) * 2 / 3),
+    "fft": lambda x: torch.view_as_real(torch.fft.fft(_uneven(x))),
+    "fft_two": lambda x: torch.fft.fft(torch.fft.fft(_uneven(x), dim=-1), dim=-2).real,
+    "fft_2d": lambda x: torch.view_as_real(torch.fft.fft2(_uneven(x))),
+    "fft_n": lambda x: torch.fft.fftn(_uneven(x), dim=(1, 2), norm="ortho").real,
+    "ifft": lambda x: torch.view_as_real(torch.fft.ifft(torch.complex(_uneven(x), x + 1))),
+    "rfft": lambda x: torch.view_as_real(torch.fft.rfft(_uneven(x))),
+    "rfft_ortho": lambda x: torch.fft.rfft(_uneven(x), dim=1, norm="ortho").abs(),
     "index_add": lambda x: x.index_add(1, torch.tensor([0, 1, 0]), x[:, :3], alpha=2),
     "index_copy": lambda x: x.index_copy(0, torch.tensor([1, 0]), x[:2] * 3),
     "index_fill": lambda x: x.index_fill(1, torch.tensor([1]), 3.0),
 }
+
+
+def _uneven(x: Tensor) -> Tensor:
+    """Not periodic at any size: a transform without zeros, which have no relative error."""
+    return x + torch.linspace(0, 1, x.shape[1])[:, None] + torch.linspace(0, 2, x.shape[2]) ** 2
 
 
 def _put(x: Tensor, places: tuple[Any, ...], values: Any) -> Tensor:
@@ -647,3 +678,29 @@ def test_sizes_from_data_in_onnx_runtime(function: Callable[..., Any]) -> None:
 
 def _listed(result: Any) -> list[Tensor]:
     return [result] if isinstance(result, Tensor) else list(result)
+
+
+def test_random_operators_draw_from_torchs_distributions() -> None:
+    """Not torch's numbers: mean and spread, and what a permutation and a draw hold."""
+
+    def draws(x: Tensor) -> tuple[Tensor, ...]:
+        return (
+            torch.rand_like(x),
+            torch.randn(x.shape[0], x.shape[1]),
+            torch.randint(2, 5, x.shape),
+            torch.bernoulli(torch.full_like(x, 0.25)),
+            torch.randperm(x.shape[0]),
+            torch.multinomial(x[:4].abs() * (torch.arange(x.shape[1]) != 1), 3),
+            torch.multinomial(torch.tensor([1.0, 0.0, 3.0]), 4000, replacement=True),
+        )
+
+    program = OnnxExporter().export(_Module(draws).eval(), {"x": _real(90, 50)}, {"dynamic": True})
+    onnx.checker.check_model(program.model_proto, full_check=True)
+    uniform, normal, whole, coin, order, some, many = program(x=_real(100, 60))
+    assert 0 <= uniform.min() and uniform.max() < 1 and abs(uniform.mean() - 0.5) < 0.02
+    assert normal.shape == (100, 60) and abs(normal.mean()) < 0.06 and abs(normal.std() - 1) < 0.06
+    assert whole.unique().tolist() == [2, 3, 4]
+    assert coin.unique().tolist() == [0, 1] and abs(coin.mean() - 0.25) < 0.04
+    assert order.sort().values.equal(torch.arange(100)) and not order.equal(torch.arange(100))
+    assert all(len(set(row.tolist())) == 3 and 1 not in row for row in some)
+    assert many.unique().tolist() == [0, 2] and abs((many == 2).float().mean() - 0.75) < 0.05
