@@ -46,7 +46,6 @@ def _onnx(
     """What the model decided on the sample's data is in the program; a row is right only where that
     holds at all inputs of the sweep."""
     import onnx
-
     from portwright.exporters import OnnxExporter
 
     config = {"dynamic": dynamic, "allow_data_assumptions": True}

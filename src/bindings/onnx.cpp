@@ -73,6 +73,8 @@ void bind_onnx(py::module_& m) {
         py::arg("export_params") = true, py::arg("keep_initializers_as_inputs") = false,
         py::arg("metadata") = std::map<std::string, std::string>(),
         py::arg("placeholders") = std::set<std::string>());
+  m.def("lowered_operators", &lowered_operators);
+  m.def("default_opset", &default_opset, py::arg("program"));
   m.attr("PLACEHOLDER_DOMAIN") = kPlaceholderDomain;
   m.def("inspect_onnx", &inspect_onnx);
   m.attr("OLDEST_OPSET") = kOldestOpset;

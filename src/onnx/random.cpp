@@ -1,5 +1,8 @@
 // Random numbers: of torch's distributions, not its sequence.
+#include <algorithm>
 #include <array>
+
+#include "onnx/export.h"
 
 #include "onnx/lowering.h"
 
@@ -10,6 +13,12 @@ namespace {
 std::string drawn(const LoweringCall& call, const char* type, const std::string& shape,
                   DType dtype) {
   Emitter& e = call.emit;
+  if (e.opset() > kNewestRandomOpset) {
+    throw Error(ErrorCode::kUnsupported,
+                "ONNX Runtime's CPU provider draws random numbers up to opset " +
+                    std::to_string(kNewestRandomOpset) + " only: set opset_version to that, or " +
+                    "leave it out");
+  }
   const std::string like = e.op("Expand", {e.scalar(0, DType::kFloat32), shape});
   const std::string numbers = e.op(type, {like}, {{"dtype", onnx_dtype(DType::kFloat32)}});
   return e.cast(numbers, DType::kFloat32, dtype);
@@ -101,6 +110,21 @@ std::span<const Lowering> random_lowerings() {
       Lowering{"aten.multinomial.default", multinomial},
   };
   return kRows;
+}
+
+namespace {
+
+bool draws(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes, [](const Node& node) {
+    const auto same = [&](const Lowering& row) { return row.op == node.op; };
+    return std::ranges::any_of(random_lowerings(), same) || std::ranges::any_of(node.graphs, draws);
+  });
+}
+
+}  // namespace
+
+int64_t default_opset(const Program& program) {
+  return draws(program.graph) ? kNewestRandomOpset : kNewestOpset;
 }
 
 }  // namespace portwright

@@ -20,14 +20,20 @@ const FloatList* sampling_factors(const LoweringCall& call) {
 }
 
 // How far two neighbouring results are apart in the operand, a 0-D float.
-std::string sampling_step(const LoweringCall& call, size_t axis) {
+std::string sampling_step(const LoweringCall& call, size_t axis, bool align_corners) {
   Emitter& e = call.emit;
+  const Expr from = call.type(0).shape.at(axis);
+  const Expr to = call.result().shape.at(axis);
+  if (align_corners) {
+    const Real last = Real::ratio(from - Expr(1));
+    return e.scalar_real(Real::binary(RealOp::kTrueDiv, last, Real::ratio(max(to - Expr(1), 1))),
+                         DType::kFloat32);
+  }
   if (const FloatList* factors = sampling_factors(call)) {
     return e.scalar(1 / factors->at(axis - 2), DType::kFloat32);
   }
-  const Real step = Real::binary(RealOp::kTrueDiv, Real::ratio(call.type(0).shape.at(axis)),
-                                 Real::ratio(call.result().shape.at(axis)));
-  return e.scalar_real(step, DType::kFloat32);
+  return e.scalar_real(Real::binary(RealOp::kTrueDiv, Real::ratio(from), Real::ratio(to)),
+                       DType::kFloat32);
 }
 
 // 0.5, 1.5, ... of so many.
@@ -52,36 +58,63 @@ std::string filtered(Emitter& e, const std::string& x, bool cubic) {
   return e.op("Where", {e.op("Less", {x, number(1)}), near, outside});
 }
 
-// [size, new size]: what each element adds to each result.
-std::string resampling_weights(const LoweringCall& call, size_t axis, bool cubic, bool antialias) {
+enum class Filter : uint8_t { kLinear, kLinearCorners, kSmoothLinear, kSmoothCubic };
+
+// Where the results' centres are among those of the elements (0.5, 1.5, ...), within the outer
+// ones.
+std::string sampled_centres(const LoweringCall& call, size_t axis, bool align_corners) {
   Emitter& e = call.emit;
-  const Expr size = call.type(0).shape.at(axis);
-  const std::string step = sampling_step(call, axis);
-  const std::string element = e.unsqueeze(centres(e, size), {1});
-  std::string target = e.op("Mul", {centres(e, call.result().shape.at(axis)), step});
-  if (!antialias) {  // results beyond the outer elements' centres are those elements
-    const std::string half = e.scalar(0.5, DType::kFloat32);
-    const std::string count = e.cast(e.scalar_int(size), DType::kInt64, DType::kFloat32);
-    target = e.op("Min", {e.op("Max", {target, half}), e.op("Sub", {count, half})});
+  const std::string step = sampling_step(call, axis, align_corners);
+  const std::string half = e.scalar(0.5, DType::kFloat32);
+  const std::string result = centres(e, call.result().shape.at(axis));
+  if (align_corners) return e.op("Add", {e.op("Mul", {e.op("Sub", {result, half}), step}), half});
+  const std::string count =
+      e.cast(e.scalar_int(call.type(0).shape.at(axis)), DType::kInt64, DType::kFloat32);
+  return e.op("Min",
+              {e.op("Max", {e.op("Mul", {result, step}), half}), e.op("Sub", {count, half})});
+}
+
+// [size, new size]: what each element adds to each result.
+std::string resampling_weights(const LoweringCall& call, size_t axis, Filter filter) {
+  Emitter& e = call.emit;
+  const std::string element = e.unsqueeze(centres(e, call.type(0).shape.at(axis)), {1});
+  if (filter == Filter::kLinear || filter == Filter::kLinearCorners) {
+    const std::string target = sampled_centres(call, axis, filter == Filter::kLinearCorners);
     return filtered(e, e.op("Abs", {e.op("Sub", {element, target})}), false);
   }
+  const std::string step = sampling_step(call, axis, false);
+  const std::string target = e.op("Mul", {centres(e, call.result().shape.at(axis)), step});
   const std::string width = e.op("Max", {step, e.scalar(1, DType::kFloat32)});
   const std::string distance = e.op("Div", {e.op("Abs", {e.op("Sub", {element, target})}), width});
-  const std::string weights = filtered(e, distance, cubic);
+  const std::string weights = filtered(e, distance, filter == Filter::kSmoothCubic);
   return e.op("Div", {weights, e.op("ReduceSum", {weights, e.ints({0})})});
 }
 
 // Along each axis in turn, as a product with weights: antialiased as torch does it, which ONNX
 // Runtime's Resize does not; and inside bodies, where onnx's full check takes no Resize to sizes.
-void resample(const LoweringCall& call, bool cubic, bool antialias) {
+void resample(const LoweringCall& call, Filter filter) {
   Emitter& e = call.emit;
   const TensorType& type = call.type(0);
   std::string value = e.tensor(call.arg(0), DType::kFloat32);
   for (size_t axis = 2; axis < type.rank(); ++axis) {
-    const std::string weights = resampling_weights(call, axis, cubic, antialias);
-    value = product_along(e, value, type.rank(), axis, weights);
+    value = product_along(e, value, type.rank(), axis, resampling_weights(call, axis, filter));
   }
   call.give(e.cast(value, DType::kFloat32, type.dtype));
+}
+
+// The same of nearest elements: floor(i * step) of each axis.
+void gather_nearest(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  std::string value = e.tensor(call.arg(0));
+  for (size_t axis = 2; axis < call.type(0).rank(); ++axis) {
+    const std::string index =
+        e.op("Sub", {centres(e, call.result().shape.at(axis)), e.scalar(0.5, DType::kFloat32)});
+    const std::string place = e.op("Mul", {index, sampling_step(call, axis, false)});
+    const std::string last = e.dim(call.type(0).shape.at(axis) - Expr(1));
+    const std::string at = e.op("Min", {e.cast(place, DType::kFloat32, DType::kInt64), last});
+    value = e.op("Gather", {value, at}, {{"axis", static_cast<int64_t>(axis)}});
+  }
+  call.give(value);
 }
 
 template <bool kCubic>
@@ -89,7 +122,7 @@ void antialiased(const LoweringCall& call) {
   if (flag(call.arg(2))) {
     throw Error(ErrorCode::kUnsupported, "antialiased interpolation with align_corners");
   }
-  resample(call, kCubic, true);
+  resample(call, kCubic ? Filter::kSmoothCubic : Filter::kSmoothLinear);
 }
 
 // The Resize that matches torch: cubic with a = -0.75, half-pixel centres unless align_corners,
@@ -117,11 +150,16 @@ void resize(const LoweringCall& call, const std::string& mode, bool align_corner
 // upsample_*.vec(input, output_size, align_corners, scale_factors); nearest has no align_corners.
 void linear(const LoweringCall& call) {
   const bool align_corners = flag(call.arg(2));
-  if (call.emit.in_body() && !align_corners) return resample(call, false, false);
+  if (call.emit.in_body()) {
+    return resample(call, align_corners ? Filter::kLinearCorners : Filter::kLinear);
+  }
   resize(call, "linear", align_corners);
 }
 void cubic(const LoweringCall& call) { resize(call, "cubic", flag(call.arg(2))); }
-void nearest(const LoweringCall& call) { resize(call, "nearest", false); }
+void nearest(const LoweringCall& call) {
+  if (call.emit.in_body()) return gather_nearest(call);
+  resize(call, "nearest", false);
+}
 
 }  // namespace
 

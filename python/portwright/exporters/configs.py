@@ -111,7 +111,8 @@ class OnnxConfig(DynamoConfig):
 
     Args:
         output_path: file to save to; None keeps the model in memory.
-        opset_version: 18 to 23; None is 23, whatever is installed.
+        opset_version: 18 to 23; None is 23, whatever is installed (21 where the model
+            draws random numbers, for which ONNX Runtime has no newer kernels).
         external_data: weights in a `.onnx_data` file beside the model.
         optimize: run the passes (constant folding, dead code, common subexpressions, ...).
         export_params: False leaves the weights out: they become inputs of the graph.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, ClassVar
 
 import torch
@@ -100,10 +100,15 @@ class DynamoExporter(HfExporter):
             model,
             inputs,
             loops=loops,
+            decompositions=self._decompositions(),
             dynamic=config.dynamic,
             dynamic_shapes=config.dynamic_shapes,
             prefer_deferred_runtime_asserts_over_guards=deferred,
         )
+
+    def _decompositions(self) -> Mapping[str, Callable[..., Any]]:
+        """Functions that operators are traced through because the format does not have them."""
+        return {}
 
     @contextlib.contextmanager
     def _patched(self) -> Iterator[None]:

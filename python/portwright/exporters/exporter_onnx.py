@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from portwright import _core, tree
 from portwright.capture import CapturedProgram
 from portwright.errors import DataDependentError, FileError, InvalidArgumentError
+from portwright.exporters import onnx_decompositions
 from portwright.exporters.configs import OnnxConfig
 from portwright.exporters.exporter_dynamo import DynamoExporter
 from portwright.exporters.fx_fixes import with_fixes
@@ -205,6 +206,10 @@ class OnnxExporter(DynamoExporter):
             program.save(config.output_path)
         return program
 
+    def _decompositions(self) -> Mapping[str, Callable[..., Any]]:
+        own = translations()
+        return {op: f for op, f in onnx_decompositions.built_in().items() if op not in own}
+
 
 def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
     """The ONNX model of a captured program, which stays as it is.
@@ -218,7 +223,9 @@ def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
     if config.optimize:
         program.run_passes()
     own = {op: call for op, call in translations().items() if op in program.op_counts()}
-    opset = _core.NEWEST_OPSET if config.opset_version is None else config.opset_version
+    opset = config.opset_version
+    if opset is None:
+        opset = _core.default_opset(program)
     model = _core.lower_onnx(
         program,
         opset=opset,
