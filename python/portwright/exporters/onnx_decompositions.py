@@ -81,7 +81,7 @@ def built_in() -> Decompositions:
         for overload in packet.overloads():
             op = getattr(packet, overload)
             table[str(op)] = _Call(op, op.decompose)
-    for op, function in torch._decomp.core_aten_decompositions().items():
+    for op, function in torch._decomp.core_aten_decompositions().items():  # type: ignore[no-untyped-call]
         table[str(op)] = _Call(op, function)
     for name, function in PARTS.items():
         _, packet_name, overload = name.split(".")

@@ -71,7 +71,8 @@ def var_mean(
 def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     last = x.movedim((dim1, dim2), (-2, -1))
     row, column = max(-offset, 0), max(offset, 0)
-    length = torch.sym_min(last.shape[-2] - row, last.shape[-1] - column)
+    rows, columns = last.shape[-2] - row, last.shape[-1] - column
+    length = torch.sym_min(rows, columns)  # type: ignore[no-untyped-call]
     index = torch.arange(length)
     return last[..., index + row, index + column]
 
@@ -94,7 +95,7 @@ def fmin(x: Tensor, y: Tensor) -> Tensor:
 
 
 def addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    return beta * x + alpha * torch.bmm(a, b).sum(0)
+    return torch.mul(x, beta) + torch.bmm(a, b).sum(0).mul(alpha)
 
 
 def trilinear(
@@ -116,7 +117,7 @@ def trilinear(
 
 
 def shifted_left(x: Tensor, bits: Any) -> Tensor:
-    return x * (torch.full_like(x, 2) ** bits)
+    return torch.mul(x, torch.full_like(x, 2).pow(bits))
 
 
 def shifted_right(x: Tensor, bits: Any) -> Tensor:
