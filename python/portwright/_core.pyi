@@ -112,6 +112,7 @@ def lower_onnx(
     opset: int = ...,
     export_params: bool = True,
     keep_initializers_as_inputs: bool = False,
+    bfloat16_in_float32: bool = True,
     metadata: Mapping[str, str] = ...,
     placeholders: set[str] = ...,
 ) -> OnnxModel: ...

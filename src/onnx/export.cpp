@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "onnx/lowering.h"
+#include "passes/bfloat16.h"
 #include "passes/complex_pairs.h"
 
 namespace portwright {
@@ -195,15 +196,7 @@ void add_metadata(const Program& program, const OnnxOptions& options, OnnxModel&
   if (!guards.empty()) model.metadata["portwright.guards"] = guards;
 }
 
-}  // namespace
-
-OnnxModel lower(const Program& program, const OnnxOptions& options) {
-  check_opset(options.opset);
-  if (has_complex_values(program)) {
-    Program pairs = program;
-    complex_to_pairs(pairs);
-    return lower(pairs, options);
-  }
+OnnxModel lower_real(const Program& program, const OnnxOptions& options) {
   check_lowerings(program, options.lowerings);
   OnnxModel model;
   model.opset = options.opset;
@@ -215,6 +208,18 @@ OnnxModel lower(const Program& program, const OnnxOptions& options) {
   prune(model);
   add_metadata(program, options, model);
   return model;
+}
+
+}  // namespace
+
+OnnxModel lower(const Program& program, const OnnxOptions& options) {
+  check_opset(options.opset);
+  const bool widens = options.bfloat16_in_float32 && has_bfloat16_values(program);
+  if (!widens && !has_complex_values(program)) return lower_real(program, options);
+  Program rewritten = program;
+  complex_to_pairs(rewritten);
+  if (widens) compute_bfloat16_in_float32(rewritten);
+  return lower_real(rewritten, options);
 }
 
 }  // namespace portwright

@@ -30,6 +30,8 @@ struct OnnxOptions {
   bool export_params = true;
   // true: initializers are graph inputs too, which a caller may override.
   bool keep_initializers_as_inputs = false;
+  // false: operators of bfloat16 are written as such; ONNX Runtime's CPU provider has few of them.
+  bool bfloat16_in_float32 = true;
   // Further metadata_props.
   std::map<std::string, std::string> metadata;
   // Come before the built-in table.

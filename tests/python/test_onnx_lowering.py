@@ -765,3 +765,31 @@ def test_random_operators_draw_from_torchs_distributions() -> None:
     assert order.sort().values.equal(torch.arange(100)) and not order.equal(torch.arange(100))
     assert all(len(set(row.tolist())) == 3 and 1 not in row for row in some)
     assert many.unique().tolist() == [0, 2] and abs((many == 2).float().mean() - 0.75) < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_equals_eager(dtype: torch.dtype) -> None:
+    """bfloat16 computes in float32 and rounds; inputs, weights and outputs keep their dtype."""
+
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.LayerNorm(6)
+            self.wide = torch.nn.Linear(6, 12)
+            self.narrow = torch.nn.Linear(12, 6)
+
+        def forward(self, x: Tensor) -> Any:
+            y = self.narrow(F.gelu(self.wide(self.norm(x)))) + x
+            total = y.cumsum(1).masked_fill(x > 1, 0.5)
+            return y, total, torch.cat([y, total.relu()], -1)[:, :-1].softmax(-1), y > 0
+
+    torch.manual_seed(0)
+    model = Block().to(dtype).eval()
+    inputs = {"x": _real(2, 3, 6).to(dtype)}
+    program = OnnxExporter().export(model, inputs, OnnxConfig(dynamic=True))
+    onnx.checker.check_model(program.model_proto, full_check=True)
+    weights = {item.name: item.data_type for item in program.model_proto.graph.initializer}
+    half = {torch.bfloat16: onnx.TensorProto.BFLOAT16, torch.float16: onnx.TensorProto.FLOAT16}
+    assert weights["wide.weight"] == half[dtype]
+    for result in verify(program.captured, model, inputs, program):
+        assert not result.problems, (result.name, result.problems)

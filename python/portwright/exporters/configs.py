@@ -117,6 +117,8 @@ class OnnxConfig(DynamoConfig):
         optimize: run the passes (constant folding, dead code, common subexpressions, ...).
         export_params: False leaves the weights out: they become inputs of the graph.
         keep_initializers_as_inputs: weights can be overridden by inputs of their names.
+        bfloat16_in_float32: operators on bfloat16 compute in float32 and round, as torch's do. False
+            writes them in bfloat16, which ONNX Runtime's CPU provider mostly does not run.
         allow_data_assumptions: export although the model decided on tensor data while it was
             traced. ONNX cannot check such a decision: for other data the result can be wrong.
     """
@@ -128,6 +130,7 @@ class OnnxConfig(DynamoConfig):
     optimize: bool = True
     export_params: bool = True
     keep_initializers_as_inputs: bool = False
+    bfloat16_in_float32: bool = True
     allow_data_assumptions: bool = False
 
     def __post_init__(self) -> None:

@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+_BFLOAT16 = 16  # TensorProto.DataType
+
+
 class ONNXProgram:
     """An ONNX model in memory: call it, look at it, save it."""
 
@@ -128,26 +131,25 @@ class ONNXProgram:
             self._session = self._open()
         given = dict(zip(self._captured.input_names, leaves, strict=True))
         taken = {item.name for item in self._session.get_inputs()}
-        feeds = {
-            name: tensor.detach().cpu().contiguous().numpy()
-            for name, tensor in given.items()
-            if name in taken
-        }
+        feeds = {name: _ort_value(tensor) for name, tensor in given.items() if name in taken}
         if not self._config.export_params:
             missing = sorted(taken - set(feeds))
             raise InvalidArgumentError(
                 f"the model was exported without its {len(missing)} weights (export_params=False): "
                 "run the saved file in onnxruntime and pass them as inputs"
             )
-        results = self._session.run(None, feeds)
+        results = [
+            torch.from_dlpack(value._ortvalue)
+            for value in self._session.run_with_ort_values(None, feeds)
+        ]
         written = len(results) - len(self._captured.output_names)
         for output, value in zip(self._session.get_outputs(), results[:written], strict=False):
             target = given.get(output.name.removesuffix("_mutated"))
             if target is not None:  # an input that forward writes to, as a cache of fixed size
-                target.copy_(torch.from_numpy(value))
+                target.copy_(value)
         results = results[written:]
         return self._captured.output_tree.unflatten(
-            [torch.from_numpy(item) for item in results],
+            results,
             # numbers that come from data are not among the graph's outputs: None
             lambda number: _core.value_of_number(number.node, symbols, data=False),
         )
@@ -167,6 +169,18 @@ class ONNXProgram:
             path = os.path.join(folder, "model.onnx")
             self._model.write(path, True)
             return session(path)
+
+
+def _ort_value(tensor: torch.Tensor) -> Any:
+    """A tensor as ONNX Runtime takes it; numpy has no bfloat16."""
+    import onnxruntime
+
+    own = tensor.detach().cpu().contiguous()
+    if own.dtype != torch.bfloat16:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(own.numpy())
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(
+        own.view(torch.uint16).numpy(), _BFLOAT16
+    )
 
 
 class OnnxExporter(DynamoExporter):
@@ -231,6 +245,7 @@ def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
         opset=opset,
         export_params=config.export_params,
         keep_initializers_as_inputs=config.keep_initializers_as_inputs,
+        bfloat16_in_float32=config.bfloat16_in_float32,
         placeholders=set(own),
     )
     result = ONNXProgram(model, captured, config)
