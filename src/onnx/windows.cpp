@@ -1,4 +1,5 @@
 // Sliding windows: unfold, fold, strided views, sums of embeddings over runs.
+#include <algorithm>
 #include <array>
 
 #include "onnx/counting.h"
@@ -37,11 +38,33 @@ void unfold(const LoweringCall& call) {
   call.give(e.transpose(taken, order));
 }
 
-// as_strided(self, size, stride, storage_offset) of an operand that is row-major.
-void as_strided(const LoweringCall& call) {
-  if (call.type(0).strides) {
-    throw Error(ErrorCode::kUnsupported, "as_strided of a tensor that is not contiguous");
+// The elements in the order of memory, where a permutation of the dims is row-major.
+std::string in_memory_order(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  const TensorType& type = call.type(0);
+  std::string value = e.tensor(call.arg(0));
+  if (type.strides) {
+    std::vector<int64_t> order;
+    Expr expected = 1;
+    while (order.size() < type.rank()) {  // from the innermost dim outwards
+      size_t i = 0;
+      const auto taken = [&](size_t dim) {
+        return std::find(order.begin(), order.end(), static_cast<int64_t>(dim)) != order.end();
+      };
+      while (i < type.rank() && (taken(i) || type.strides->at(i) != expected)) ++i;
+      if (i == type.rank()) {
+        throw Error(ErrorCode::kUnsupported, "as_strided of a tensor with gaps or overlaps");
+      }
+      order.insert(order.begin(), static_cast<int64_t>(i));
+      expected = expected * type.shape[i];
+    }
+    value = e.transpose(value, order);
   }
+  return e.op("Reshape", {value, e.ints({-1})});
+}
+
+// as_strided(self, size, stride, storage_offset).
+void as_strided(const LoweringCall& call) {
   Emitter& e = call.emit;
   const auto& sizes = std::get<IntList>(call.arg(1));
   const auto& strides = std::get<IntList>(call.arg(2));
@@ -52,8 +75,7 @@ void as_strided(const LoweringCall& call) {
     for (size_t j = i + 1; j < sizes.size(); ++j) behind.push_back(static_cast<int64_t>(j - i));
     places = e.op("Add", {places, e.unsqueeze(steps(e, sizes[i], strides[i]), behind)});
   }
-  const std::string flat = e.op("Reshape", {e.tensor(call.arg(0)), e.ints({-1})});
-  call.give(e.op("Gather", {flat, places}, {{"axis", int64_t{0}}}));
+  call.give(e.op("Gather", {in_memory_order(call), places}, {{"axis", int64_t{0}}}));
 }
 
 int64_t pair_item(const Argument& argument, size_t i) {

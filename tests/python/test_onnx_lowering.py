@@ -224,6 +224,9 @@ UNARY: dict[str, Callable[[Tensor], Any]] = {
         (x.shape[0], x.shape[1] - 1, 2, x.shape[2]),
         (x.shape[1] * x.shape[2], x.shape[2], x.shape[2], 1),
     ),
+    "as_strided_permuted": lambda x: x.permute(2, 0, 1).as_strided(
+        (x.shape[0] - 1, 2, 3), (x.shape[1] * x.shape[2], x.shape[2], 1)
+    ),
     "repeat_interleave": lambda x: x.repeat_interleave(3, dim=1),
     "repeat_interleave_last": lambda x: x.repeat_interleave(2, dim=-1),
     "repeat_interleave_flat": lambda x: x.repeat_interleave(2),

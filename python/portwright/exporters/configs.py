@@ -117,8 +117,8 @@ class OnnxConfig(DynamoConfig):
         optimize: run the passes (constant folding, dead code, common subexpressions, ...).
         export_params: False leaves the weights out: they become inputs of the graph.
         keep_initializers_as_inputs: weights can be overridden by inputs of their names.
-        bfloat16_in_float32: operators on bfloat16 compute in float32 and round, as torch's do. False
-            writes them in bfloat16, which ONNX Runtime's CPU provider mostly does not run.
+        bfloat16_in_float32: operators on bfloat16 compute in float32 and round, as torch's do.
+            False writes them in bfloat16, which ONNX Runtime's CPU provider mostly cannot run.
         allow_data_assumptions: export although the model decided on tensor data while it was
             traced. ONNX cannot check such a decision: for other data the result can be wrong.
     """

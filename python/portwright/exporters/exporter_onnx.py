@@ -139,7 +139,7 @@ class ONNXProgram:
                 "run the saved file in onnxruntime and pass them as inputs"
             )
         results = [
-            torch.from_dlpack(value._ortvalue)
+            torch.utils.dlpack.from_dlpack(value._ortvalue)
             for value in self._session.run_with_ort_values(None, feeds)
         ]
         written = len(results) - len(self._captured.output_names)

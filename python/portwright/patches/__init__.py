@@ -15,6 +15,7 @@ from portwright.patches import (
     pixtral,
     resampling,
     sam_hq,
+    sew,
     timesformer,
     vision,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "pixtral",
     "resampling",
     "sam_hq",
+    "sew",
     "timesformer",
     "vision",
 ]
