@@ -87,6 +87,7 @@ std::vector<int64_t> IndexList::to_front(size_t rank) const {
 std::vector<int64_t> IndexList::to_position(size_t result_rank) const {
   std::vector<int64_t> order;
   const auto inner = static_cast<int64_t>(common_rank);
+  order.reserve(result_rank);
   for (size_t i = 0; i < position(); ++i) order.push_back(inner + static_cast<int64_t>(i));
   for (int64_t i = 0; i < inner; ++i) order.push_back(i);
   for (size_t i = order.size(); i < result_rank; ++i) order.push_back(static_cast<int64_t>(i));
@@ -127,6 +128,7 @@ IndexList index_list(const LoweringCall& call) {
   broadcast(call, list, parts);
   const auto last = static_cast<int64_t>(list.common_rank);
   std::vector<std::string> columns;
+  columns.reserve(parts.size());
   for (const Part& part : parts) columns.push_back(e.unsqueeze(part.value, {last}));
   list.places = columns.size() == 1 ? columns[0] : e.op("Concat", columns, {{"axis", last}});
   return list;

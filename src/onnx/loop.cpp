@@ -42,6 +42,7 @@ void loop(const LoweringCall& call) {
   const std::string again = e.body_input(DType::kBool, true);
   e.bind_symbol(loop.counter, e.op("Reshape", {counter, e.ints({1})}));
   std::vector<std::string> before;
+  before.reserve(dtypes.size());
   for (DType dtype : dtypes) before.push_back(e.body_input(dtype));
   for (size_t i = 0; i < loop.body.inputs.size(); ++i) {
     e.bind(loop.body.inputs[i], i < carried ? before[i] : captures.at(i - carried));

@@ -53,6 +53,7 @@ struct Layer {
         e.ops("Split", {value}, order.size(),
               {{"axis", int64_t{0}}, {"num_outputs", static_cast<int64_t>(order.size())}});
     std::vector<std::string> moved;
+    moved.reserve(order.size());
     for (int64_t gate : order) moved.push_back(gates[gate]);
     return e.op("Concat", moved, {{"axis", int64_t{0}}});
   }

@@ -54,7 +54,7 @@ void index_put(const LoweringCall& call) {
 std::string scattered_source(const LoweringCall& call, const Argument& source, DType dtype) {
   Emitter& e = call.emit;
   const TensorType& index = call.type(2);
-  const std::string value = e.tensor(source, dtype);
+  std::string value = e.tensor(source, dtype);
   const auto* ref = std::get_if<ValueRef>(&source);
   if (ref == nullptr) return e.op("Expand", {value, e.shape(index.shape)});
   if (e.type(ref->id).shape == index.shape) return value;

@@ -5,95 +5,17 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "passes/pair_writer.h"
+
 namespace portwright {
 namespace {
 
-DType part_dtype(DType dtype) {
-  switch (dtype) {
-    case DType::kComplex32: return DType::kFloat16;
-    case DType::kComplex64: return DType::kFloat32;
-    case DType::kComplex128: return DType::kFloat64;
-    default: return dtype;
-  }
-}
-
-// Rewrites one graph. Complex values keep their ids: their types become those of pairs.
-class PairWriter {
- public:
-  explicit PairWriter(Graph& graph) : graph_(graph), was_complex_(graph.values.size()) {
-    for (ValueId id = 0; id < graph.values.size(); ++id) {
-      TensorType& type = graph.values[id].type;
-      if (!portwright::is_complex(type.dtype)) continue;
-      was_complex_[id] = true;
-      type.dtype = part_dtype(type.dtype);
-      type.shape.push_back(2);
-      type.strides.reset();
-    }
-  }
-
-  bool is_complex(ValueId id) const { return id < was_complex_.size() && was_complex_[id]; }
-  bool is_complex(const Argument& argument) const {
-    bool found = false;
-    for_each_value(argument, [&](ValueId id) { found = found || is_complex(id); });
-    return found;
-  }
-  // Of the tensor as the model sees it.
-  size_t rank(ValueId id) const { return graph_.type(id).rank() - (is_complex(id) ? 1 : 0); }
-  const TensorType& type(ValueId id) const { return graph_.type(id); }
-
-  void begin(const Node& node) { place_ = node.provenance; }
-  void keep(Node node) { nodes_.push_back(std::move(node)); }
-
-  ValueId add(const std::string& op, std::vector<Argument> arguments, TensorType type) {
-    const ValueId id = graph_.add_value(std::move(type));
-    give(op, std::move(arguments), id);
-    return id;
-  }
-  void give(const std::string& op, std::vector<Argument> arguments, ValueId result) {
-    nodes_.push_back({op, std::move(arguments), {result}, {}, place_});
-  }
-
-  // A part of a pair: 0 real, 1 imaginary.
-  ValueId part(ValueId pair, int64_t which) {
-    TensorType type = graph_.type(pair);
-    type.shape.pop_back();
-    return add("aten.select.int", {ValueRef{pair}, Expr(-1), Expr(which)}, type);
-  }
-  void give_pair(ValueId real, ValueId imaginary, ValueId result) {
-    give("aten.stack.default", {ValueList{real, imaginary}, Expr(-1)}, result);
-  }
-  // The type of one part of a pair.
-  TensorType part_type(ValueId pair) const {
-    TensorType type = graph_.type(pair);
-    type.shape.pop_back();
-    return type;
-  }
-
-  std::vector<Node> take() { return std::move(nodes_); }
-
- private:
-  Graph& graph_;
-  std::vector<bool> was_complex_;
-  std::vector<Node> nodes_;
-  Provenance place_;
-};
-
-struct Call {
-  PairWriter& out;
-  Node node;
-
-  const Argument& arg(size_t i) const { return node.arguments.at(i); }
-  ValueId operand(size_t i) const { return std::get<ValueRef>(node.arguments.at(i)).id; }
-  ValueId result() const { return node.result(); }
-  bool is_complex(size_t i) const { return out.is_complex(node.arguments.at(i)); }
-};
-
-using Rewrite = void (*)(Call& call);
+using Rewrite = void (*)(ComplexCall& call);
 
 // The real view of a complex tensor is the pair itself.
-void same(Call& call) { call.out.give("aten.alias.default", {call.arg(0)}, call.result()); }
+void same(ComplexCall& call) { call.out.give("aten.alias.default", {call.arg(0)}, call.result()); }
 
-void unchanged(Call& call) { call.out.keep(std::move(call.node)); }
+void unchanged(ComplexCall& call) { call.out.keep(std::move(call.node)); }
 
 // Counts a dim from the front, because there is one more at the end.
 Expr from_front(const Expr& dim, size_t rank) {
@@ -103,7 +25,7 @@ Expr from_front(const Expr& dim, size_t rank) {
 
 // Operators with dims at an argument; kMore for those whose result has a dim more.
 template <size_t kAt, size_t kMore = 0>
-void along_dims(Call& call) {
+void along_dims(ComplexCall& call) {
   bool any = false;
   size_t rank = 0;
   for_each_value(call.arg(0), [&](ValueId id) {
@@ -119,7 +41,7 @@ void along_dims(Call& call) {
   unchanged(call);
 }
 
-void transposed(Call& call) {
+void transposed(ComplexCall& call) {
   const size_t rank = call.out.rank(call.operand(0));
   for (size_t i : {1, 2}) {
     auto& dim = std::get<Expr>(call.node.arguments.at(i));
@@ -128,7 +50,7 @@ void transposed(Call& call) {
   unchanged(call);
 }
 
-void permuted(Call& call) {
+void permuted(ComplexCall& call) {
   const size_t rank = call.out.rank(call.operand(0));
   auto& dims = std::get<IntList>(call.node.arguments.at(1));
   for (Expr& dim : dims) dim = from_front(dim, rank);
@@ -138,12 +60,12 @@ void permuted(Call& call) {
 
 // Operators with a list of sizes (or of repeats) at argument 1, one for each dim.
 template <int64_t kForPair>
-void sized(Call& call) {
+void sized(ComplexCall& call) {
   std::get<IntList>(call.node.arguments.at(1)).emplace_back(kForPair);
   unchanged(call);
 }
 
-void cast(Call& call) {
+void cast(ComplexCall& call) {
   for (Argument& argument : call.node.arguments) {
     if (auto* dtype = std::get_if<DType>(&argument)) *dtype = part_dtype(*dtype);
   }
@@ -165,14 +87,14 @@ struct Parts {
   std::optional<ValueId> imaginary;
 };
 
-Parts parts_of(Call& call, size_t i) {
+Parts parts_of(ComplexCall& call, size_t i) {
   if (!call.is_complex(i)) return {call.arg(i), std::nullopt};
   const ValueId pair = call.operand(i);
   return {ValueRef{call.out.part(pair, 0)}, call.out.part(pair, 1)};
 }
 
 // Operators that are linear in each of two operands (products): (a + bi)(c + di).
-void bilinear(Call& call) {
+void bilinear(ComplexCall& call) {
   PairWriter& out = call.out;
   const TensorType type = out.part_type(call.result());
   const Parts a = parts_of(call, 0);
@@ -199,12 +121,12 @@ void bilinear(Call& call) {
 }
 
 // Sums and differences of two complex tensors, quotients by a real one.
-void both_complex(Call& call) {
+void both_complex(ComplexCall& call) {
   if (call.is_complex(0) && call.is_complex(1)) return unchanged(call);
   throw Error(ErrorCode::kUnsupported, "complex and real numbers in " + call.node.op);
 }
 
-void divided(Call& call) {
+void divided(ComplexCall& call) {
   if (call.is_complex(1)) throw Error(ErrorCode::kUnsupported, "a division by complex numbers");
   const Parts a = parts_of(call, 0);
   const TensorType type = call.out.part_type(call.result());
@@ -216,11 +138,11 @@ void divided(Call& call) {
 }
 
 template <int64_t kWhich>
-void one_part(Call& call) {
+void one_part(ComplexCall& call) {
   call.out.give("aten.select.int", {call.arg(0), Expr(-1), Expr(kWhich)}, call.result());
 }
 
-void conjugate(Call& call) {
+void conjugate(ComplexCall& call) {
   PairWriter& out = call.out;
   const TensorType type = out.part_type(call.result());
   const ValueId real = out.part(call.operand(0), 0);
@@ -228,19 +150,19 @@ void conjugate(Call& call) {
   out.give_pair(real, out.add("aten.neg.default", {ValueRef{imaginary}}, type), call.result());
 }
 
-void absolute(Call& call) {
+void absolute(ComplexCall& call) {
   const TensorType type = call.out.type(call.result());
   call.out.give("aten.linalg_vector_norm.default",
                 {call.arg(0), 2.0, IntList{-1}, false, type.dtype}, call.result());
 }
 
-void angle(Call& call) {
+void angle(ComplexCall& call) {
   const ValueId real = call.out.part(call.operand(0), 0);
   const ValueId imaginary = call.out.part(call.operand(0), 1);
   call.out.give("aten.atan2.default", {ValueRef{imaginary}, ValueRef{real}}, call.result());
 }
 
-void give_polar(Call& call, const Argument& length, const Argument& direction) {
+void give_polar(ComplexCall& call, const Argument& length, const Argument& direction) {
   const TensorType type = call.out.part_type(call.result());
   auto component = [&](const char* op) {
     const ValueId unit = call.out.add(op, {direction}, type);
@@ -250,16 +172,16 @@ void give_polar(Call& call, const Argument& length, const Argument& direction) {
   call.out.give_pair(real, component("aten.sin.default"), call.result());
 }
 
-void polar(Call& call) { give_polar(call, call.arg(0), call.arg(1)); }
+void polar(ComplexCall& call) { give_polar(call, call.arg(0), call.arg(1)); }
 
-void exponential(Call& call) {
+void exponential(ComplexCall& call) {
   const TensorType type = call.out.part_type(call.result());
   const Parts parts = parts_of(call, 0);
   const ValueId length = call.out.add("aten.exp.default", {parts.real}, type);
   give_polar(call, ValueRef{length}, ValueRef{*parts.imaginary});
 }
 
-void made_of_parts(Call& call) {
+void made_of_parts(ComplexCall& call) {
   call.out.give_pair(call.operand(0), call.operand(1), call.result());
 }
 
@@ -378,7 +300,7 @@ bool complex_to_pairs(Program& program) {
       throw Error(ErrorCode::kUnsupported, node.op + " of complex numbers", program.source(node),
                   program.module_path(node));
     }
-    Call call{out, std::move(node)};
+    ComplexCall call{out, std::move(node)};
     found->second(call);
   }
   program.graph.nodes = out.take();
