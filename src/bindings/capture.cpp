@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <unordered_set>
 
 #include "bindings/bindings.h"
 #include "capture/sym_node.h"
@@ -157,36 +158,41 @@ py::object value_of_number(const c10::SymNode& node, const std::vector<int64_t>&
   return evaluated(std::get<Predicate>(number.value()));
 }
 
-// Functions in Python that operators are traced through: called with all operands in the schema's
-// order, they give the tuple of results, or NotImplemented for operands that they do not know.
-void set_decompositions(Tracer& tracer, std::unordered_map<std::string, py::object> functions) {
-  auto table = std::make_shared<std::unordered_map<std::string, py::object>>(std::move(functions));
-  tracer.set_decompositions(
-      [table](const std::string& name, const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-        const auto found = table->find(name);
-        if (found == table->end()) return false;
-        const py::gil_scoped_acquire gil;
-        try {
-          const auto count = op.schema().arguments().size();
-          py::tuple operands(count);
-          for (size_t i = 0; i < count; ++i) {
-            operands[i] = torch::jit::toPyObject((*stack)[stack->size() - count + i]);
-          }
-          const py::object results = found->second(*operands);
-          if (results.is(py::reinterpret_borrow<py::object>(Py_NotImplemented))) return false;
-          torch::jit::drop(*stack, count);
-          const auto& returns = op.schema().returns();
-          for (size_t i = 0; i < returns.size(); ++i) {
-            stack->push_back(torch::jit::toIValue(results[py::int_(i)], returns[i].type()));
-          }
-          return true;
-        } catch (py::error_already_set& error) {
-          error.restore();
-          python_error carried;
-          carried.persist();
-          throw carried;
-        }
-      });
+// Operators that are not in `kept` are traced through the function that find(name) gives, if any:
+// it is called with all operands in the schema's order and gives the tuple of results, or
+// NotImplemented for operands that it does not know.
+void set_decompositions(Tracer& tracer, const std::unordered_set<std::string>& kept,
+                        const py::function& find) {
+  auto functions = std::make_shared<std::unordered_map<std::string, py::object>>();
+  tracer.set_decompositions([kept, find, functions](const std::string& name,
+                                                    const c10::OperatorHandle& op,
+                                                    torch::jit::Stack* stack) {
+    if (kept.contains(name)) return false;
+    const py::gil_scoped_acquire gil;
+    try {
+      auto [found, added] = functions->try_emplace(name);
+      if (added) found->second = find(name);
+      if (found->second.is_none()) return false;
+      const auto count = op.schema().arguments().size();
+      py::tuple operands(count);
+      for (size_t i = 0; i < count; ++i) {
+        operands[i] = torch::jit::toPyObject((*stack)[stack->size() - count + i]);
+      }
+      const py::object results = found->second(*operands);
+      if (results.is(py::reinterpret_borrow<py::object>(Py_NotImplemented))) return false;
+      torch::jit::drop(*stack, count);
+      const auto& returns = op.schema().returns();
+      for (size_t i = 0; i < returns.size(); ++i) {
+        stack->push_back(torch::jit::toIValue(results[py::int_(i)], returns[i].type()));
+      }
+      return true;
+    } catch (py::error_already_set& error) {
+      error.restore();
+      python_error carried;
+      carried.persist();
+      throw carried;
+    }
+  });
 }
 
 void bind_tracer(py::module_& m) {

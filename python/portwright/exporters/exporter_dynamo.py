@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import Any, ClassVar
 
 import torch
 
 import portwright.patches  # noqa: F401  registers the built-in patches
 from portwright import tree
-from portwright.capture import CapturedProgram, capture
+from portwright.capture import CapturedProgram, Decompositions, capture
 from portwright.exporters.base import HfExporter, logger
 from portwright.exporters.configs import DynamoConfig
 from portwright.exporters.exported_program import ExportedProgram
@@ -106,9 +106,9 @@ class DynamoExporter(HfExporter):
             prefer_deferred_runtime_asserts_over_guards=deferred,
         )
 
-    def _decompositions(self) -> Mapping[str, Callable[..., Any]]:
-        """Functions that operators are traced through because the format does not have them."""
-        return {}
+    def _decompositions(self) -> Decompositions | None:
+        """What operators that the format does not have are traced through."""
+        return None
 
     @contextlib.contextmanager
     def _patched(self) -> Iterator[None]:

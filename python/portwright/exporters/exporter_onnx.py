@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any, ClassVar
 
 import torch
 
 from portwright import _core, tree
-from portwright.capture import CapturedProgram
+from portwright.capture import CapturedProgram, Decompositions
 from portwright.errors import DataDependentError, FileError, InvalidArgumentError
 from portwright.exporters import onnx_decompositions
 from portwright.exporters.configs import OnnxConfig
@@ -220,9 +220,9 @@ class OnnxExporter(DynamoExporter):
             program.save(config.output_path)
         return program
 
-    def _decompositions(self) -> Mapping[str, Callable[..., Any]]:
-        own = translations()
-        return {op: f for op, f in onnx_decompositions.built_in().items() if op not in own}
+    def _decompositions(self) -> Decompositions:
+        kept = frozenset(_core.lowered_operators()).union(translations())
+        return Decompositions(kept, onnx_decompositions.find)
 
 
 def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:

@@ -12,9 +12,6 @@ import torch
 from portwright import _core
 from portwright.exporters.onnx_parts import PARTS
 
-Decompositions = dict[str, Callable[..., Any]]
-
-
 # torch.dtype by the number that operators are called with (c10/core/ScalarType.h).
 _DTYPES = dict(
     enumerate(
@@ -71,11 +68,15 @@ class _Call:
             operands.pop()
 
 
+def find(name: str) -> Callable[..., Any] | None:
+    """What the operator of this name is made of; None when nothing is known."""
+    return _table().get(name)
+
+
 @functools.cache
-def built_in() -> Decompositions:
-    """By operator name ("aten.logaddexp.default"); operators that have a lowering are left out."""
-    lowered = set(_core.lowered_operators())
-    table: Decompositions = {}
+def _table() -> dict[str, _Call]:
+    """Made when the first operator without a lowering is met: it takes a while."""
+    table: dict[str, _Call] = {}
     for name in _core.kept_composites():  # in the C++ parts that torch itself runs
         packet = getattr(torch.ops.aten, name)
         for overload in packet.overloads():
@@ -86,4 +87,4 @@ def built_in() -> Decompositions:
     for name, function in PARTS.items():
         _, packet_name, overload = name.split(".")
         table[name] = _Call(getattr(getattr(torch.ops.aten, packet_name), overload), function)
-    return {name: call for name, call in table.items() if name not in lowered}
+    return table
