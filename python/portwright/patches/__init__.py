@@ -15,7 +15,6 @@ from portwright.patches import (
     pixtral,
     resampling,
     sam_hq,
-    sew,
     timesformer,
     vision,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "pixtral",
     "resampling",
     "sam_hq",
-    "sew",
     "timesformer",
     "vision",
 ]
