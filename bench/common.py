@@ -30,6 +30,7 @@ def qwen3(large: bool, layers: int = 2) -> tuple[torch.nn.Module, dict[str, torc
         "num_key_value_heads": 8,
         "head_dim": 128,
         "vocab_size": 151936,
+        "tie_word_embeddings": True,
     }
     if not large:
         sizes.update(
@@ -47,6 +48,7 @@ def qwen3(large: bool, layers: int = 2) -> tuple[torch.nn.Module, dict[str, torc
     with torch.device("meta"):
         model = transformers.Qwen3ForCausalLM(config)
     model = model.to_empty(device="cpu").eval()
+    model.tie_weights()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(0.01)

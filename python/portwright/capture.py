@@ -175,7 +175,7 @@ def _attempt(
     fix_small: str | None,
     lists: lazy_lists.Scope,
 ) -> CapturedProgram:
-    leaves, input_tree = tree.flatten(inputs, "length or leaf")
+    leaves, input_tree = tree.flatten(inputs, "leaf")
     tracer = _core.Tracer(_CATALOG)
     record.watch(tracer)
     tracer.set_library_roots(_LIBRARY_ROOTS)
@@ -215,7 +215,7 @@ def _specs(
     dynamic: bool,
     dynamic_shapes: Any,
 ) -> Specs:
-    leaves, input_tree = tree.flatten(inputs, "length or leaf")
+    leaves, input_tree = tree.flatten(inputs, "leaf")
     tensors = {name: tensor for name, tensor in leaves if name not in input_tree.counts}
     if dynamic_shapes is not None:
         return specs_by_leaf(model, inputs, tensors, dynamic_shapes)

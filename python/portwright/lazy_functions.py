@@ -52,6 +52,14 @@ def tolist(tensor: torch.Tensor) -> Any:
     return [item.tolist() for item in tensor.unbind(0)]
 
 
+def count(tensor: torch.Tensor) -> Any:
+    """`Tensor.item` of a number that is not negative."""
+    if not _core.is_traced(tensor):
+        return tensor.item()
+    number: Any = torch.SymInt
+    return number(_core.read_item(tensor, is_count=True))
+
+
 def split(tensor: torch.Tensor, split_size: Any, dim: int = 0) -> Any:
     """`Tensor.split`, which keeps a symbolic number of pieces unread."""
     if isinstance(split_size, Numbers):

@@ -1,7 +1,8 @@
 """Objects that hold tensors, taken apart into tensors and a JSON value, and put together again.
 
 The JSON is the one that transformers' exporters write into the tree specs of their programs, so
-that files are read by either.
+that files are read by either. One thing is ours: the int in which a sliding layer counts tokens is
+a tensor of the program, because a program that holds past the window must be told.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import is_fake
 from torch.utils import _pytree as pytree
 
 from portwright.errors import CorruptFileError, UnsupportedError
+from portwright.tree import counts
 
 
 class Context(dict[str, Any]):
@@ -100,9 +103,13 @@ def _take_apart(value: Any, tensors: list[Any]) -> Any:
             f"a {type(value).__name__} among the model's inputs or outputs has no attributes "
             "that a .pt2 file could hold. Leave it out"
         )
-    state = {
-        name: _take_apart(item, tensors) for name, item in vars(value).items() if not _is_code(item)
-    }
+    state: dict[str, Any] = {}
+    for name, item in vars(value).items():
+        if counts(value, name, item):
+            tensors.append(torch.tensor(item))
+            state[name] = {"_t": "count", "i": len(tensors) - 1}
+        elif not _is_code(item):
+            state[name] = _take_apart(item, tensors)
     return {"_t": "obj", "p": type_name(type(value)), "s": state}
 
 
@@ -170,6 +177,12 @@ def _build_object(context: dict[str, Any], tensors: list[Any]) -> Any:
     return result
 
 
+def _count(leaf: Any) -> Any:
+    """The int of a leaf; what only stands for a leaf, while torch looks at a structure, stays."""
+    known = isinstance(leaf, torch.Tensor) and leaf.dim() == 0 and not is_fake(leaf)
+    return int(leaf) if known else leaf
+
+
 def _torch_constant(name: str, cls: type) -> Any:
     value = getattr(torch, name, None)
     if not isinstance(value, cls):
@@ -192,6 +205,7 @@ _NAMED: list[tuple[str, type, str, Callable[[Any], str]]] = [
 _BUILDERS: dict[str, Callable[[dict[str, Any], list[Any]], Any]] = {
     "tensor": lambda context, tensors: tensors[context["i"]],
     "sym": lambda context, tensors: tensors[context["i"]],
+    "count": lambda context, tensors: _count(tensors[context["i"]]),
     "size": lambda context, _: torch.Size(context["v"]),
     "device": lambda context, _: torch.device(context["s"]),
     "dtype": lambda context, _: _torch_constant(context["n"], torch.dtype),

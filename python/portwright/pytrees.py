@@ -24,6 +24,7 @@ from portwright.pytree_context import Context, flatten, flatten_with_keys, type_
 # `SIZE` and has its expression for a value.
 Leaf = int | tuple[str, bool | int | float | str | None]
 SIZE = "size of the program"
+_COUNT = 1 << 60  # no cache counts so far
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,31 @@ def describe(structure: tree.TreeSpec, *, arguments: bool) -> PytreeSpec:
     Raises:
         UnsupportedError: a leaf that the .pt2 format cannot hold; names it.
     """
-    markers = [torch.empty(0) for _ in structure.names]
+    markers = [
+        torch.tensor(_COUNT + index) if name in structure.counts else torch.empty(0)
+        for index, name in enumerate(structure.names)
+    ]
     obj = structure.unflatten(markers)
     register(obj)
     positions = {id(marker): index for index, marker in enumerate(markers)}
     pairs, spec = pytree.tree_flatten_with_path(((), obj) if arguments else obj)
     leaves = [_leaf(path, value, positions) for path, value in pairs]
+    lost = set(range(len(markers))) - set(leaves)
+    if lost:
+        raise UnsupportedError(
+            f"{', '.join(structure.names[index] for index in sorted(lost))}: other code has "
+            "registered the class that holds this as a pytree in which it is no leaf. Import "
+            "portwright before"
+        )
     return PytreeSpec(pytree.treespec_dumps(spec), leaves, list(obj) if arguments else [])
 
 
 def _leaf(path: pytree.KeyPath, value: Any, positions: dict[int, int]) -> Leaf:
-    if isinstance(value, torch.Tensor) and id(value) in positions:
-        return positions[id(value)]
+    if isinstance(value, torch.Tensor):
+        if id(value) in positions:
+            return positions[id(value)]
+        count = int(value)  # of a cache; the ints of `markers` are told by their values
+        return count - _COUNT if count >= _COUNT else ("count", count)
     if isinstance(value, torch.SymInt):
         return SIZE, _core.sym_str(value.node)
     if value is None or type(value) in (bool, int, float, str):

@@ -66,6 +66,49 @@ def _pt2(
         return torch.export.load(path).module(), {"notes": len(exported.notes)}
 
 
+def _pt2_own(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    """Our file, read by us."""
+    from portwright.exporters import DynamoExporter
+
+    exported = DynamoExporter().export(model, inputs, {"dynamic": dynamic})
+    return _read(exported.save), {"notes": len(exported.notes)}
+
+
+def _pt2_torch(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    """torch's file, read by us: traced by torch.export, saved by torch.export.save."""
+    from transformers.exporters import DynamoConfig, DynamoExporter
+
+    exported = DynamoExporter().export(model, inputs, DynamoConfig(dynamic=dynamic))
+    return _prepared(model, _read(lambda path: torch.export.save(exported.program, path)))
+
+
+def _read(save: Callable[[str], Any]) -> Run:
+    import portwright
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.pt2")
+        save(path)
+        run: Run = portwright.load(path).module()  # keeps the file mapped
+        return run
+
+
+def _aoti(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    """Compiled ahead of time by AOTInductor, which needs a C++ compiler and minutes."""
+    from portwright.exporters import DynamoExporter
+
+    exported = DynamoExporter().export(model, inputs, {"dynamic": dynamic})
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.pt2")
+        torch._inductor.aoti_compile_and_package(exported, package_path=path)
+        return torch._inductor.aoti_load_package(path), {"notes": len(exported.notes)}
+
+
 def _peer_capture(
     model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
 ) -> tuple[Run, dict[str, Any]]:
@@ -94,6 +137,9 @@ STAGES: dict[str, tuple[Export, Export, float]] = {
     "capture": (_capture, _peer_capture, CAPTURE_TOLERANCE),
     "onnx": (_onnx, _peer_onnx, RUNTIME_TOLERANCE),
     "pt2": (_pt2, _peer_capture, CAPTURE_TOLERANCE),
+    "pt2_own": (_pt2_own, _peer_capture, CAPTURE_TOLERANCE),
+    "pt2_torch": (_pt2_torch, _peer_capture, CAPTURE_TOLERANCE),
+    "aoti": (_aoti, _peer_capture, RUNTIME_TOLERANCE),
 }
 GENERATION = "generation"  # the components of `export_for_generation`, beside eager's generate()
 

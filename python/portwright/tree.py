@@ -27,9 +27,9 @@ _CACHE_LEAF_NAMES = {"keys": "key", "values": "value"}
 # Python ints in which layers of caches count the tokens they have seen: state like their tensors.
 _COUNTERS = ("cumulative_length", "cumulative_length_int")
 
-# What becomes of counters: part of the structure, always a leaf (a 0-d int64 tensor), or a leaf
-# only where the counter is not the length of the layer's keys.
-Counters = Literal["constant", "leaf", "length or leaf"]
+# What becomes of counters: part of the structure, or a leaf (a 0-d int64 tensor) of layers that
+# hold tokens.
+Counters = Literal["constant", "leaf"]
 
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 Number = int | float | bool | None
@@ -40,7 +40,7 @@ class _Node:
     """One container: how to rebuild it, and its children by key."""
 
     # "leaf", "constant", "sequence", "mapping", "attributes", "shared"; of counters "count" (read
-    # from a leaf) and "length" (of the sibling that `original` names)
+    # from a leaf)
     kind: str
     original: Any = None
     children: tuple[tuple[Any, _Node], ...] = ()
@@ -52,14 +52,12 @@ class TreeSpec:
     Attributes:
         names: of the leaves, in order.
         counts: the names of those that are Python ints outside.
-        lengths: counters that are no leaves: the leaf of whose dim -2 each is the size.
     """
 
     def __init__(self, root: _Node, found: _Found) -> None:
         self._root = root
         self.names = [name for name, _ in found.leaves]
         self.counts = found.counts
-        self.lengths = found.lengths
 
     def unflatten(
         self,
@@ -97,7 +95,6 @@ class _Found:
     counters: Counters
     leaves: list[Leaf] = field(default_factory=list)
     counts: set[str] = field(default_factory=set)
-    lengths: dict[str, str] = field(default_factory=dict)
     seen: dict[int, Any] = field(default_factory=dict)
 
 
@@ -127,17 +124,8 @@ def match(spec: TreeSpec, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
     """
     leaves, structure = flatten(dict(inputs), "leaf")
     given = dict(leaves)
-    for counter in structure.counts - {*spec.names, *spec.lengths}:
+    for counter in structure.counts - {*spec.names}:
         del given[counter]  # a constant of the program
-    for counter, keys in spec.lengths.items():
-        count = given.pop(counter, None)
-        length = given[keys].shape[-2] if keys in given else None
-        if count is not None and length is not None and int(count) != length:
-            raise InvalidArgumentError(
-                f"'{counter}' is {int(count)}, but '{keys}' holds {length} tokens: the program was "
-                "captured from a cache that had dropped none. Capture it from one that is past its "
-                "window too"
-            )
     missing = [name for name in spec.names if name not in given]
     if missing:
         raise InvalidArgumentError(
@@ -197,17 +185,8 @@ def _take_apart(obj: Any, path: str, found: _Found) -> _Node:
 
 def _child(owner: Any, key: Any, value: Any, path: str, found: _Found) -> _Node:
     path = _leaf_path(owner, path, key)
-    if found.counters == "constant" or not _is_counter(key, value):
+    if found.counters == "constant" or not counts(owner, key, value):
         return _take_apart(value, path, found)
-    keys = getattr(owner, "keys", None)
-    if (
-        found.counters == "length or leaf"
-        and isinstance(keys, torch.Tensor)
-        and keys.dim() > 1
-        and keys.shape[-2] == value
-    ):
-        found.lengths[path] = path.removesuffix(key) + _CACHE_LEAF_NAMES["keys"]
-        return _Node("length", "keys")
     found.leaves.append((path, torch.tensor(value)))
     found.counts.add(path)
     return _Node("count")
@@ -253,8 +232,9 @@ def _has_tensors(obj: Any) -> bool:
     )
 
 
-def _is_counter(key: Any, value: Any) -> bool:
-    return key in _COUNTERS and type(value) is int
+def counts(owner: Any, key: Any, value: Any) -> bool:
+    """Whether an attribute is the int in which a layer that holds tokens counts them."""
+    return key in _COUNTERS and type(value) is int and getattr(owner, "keys", owner) is not None
 
 
 def _holds_tensors(value: Any) -> bool:
@@ -303,19 +283,14 @@ class _Rebuilding:
         if node.kind == "leaf":
             return next(self._leaves)
         if node.kind == "count":
-            return next(self._leaves).item()
+            return lazy_functions.count(next(self._leaves))
         if node.kind == "constant":
             symbolic = self._number is not None and isinstance(node.original, _SYMBOLIC)
             return self._number(node.original) if symbolic and self._number else node.original
         if node.kind == "shared":
             return self._built[node.original]
-        children = {
-            key: self.build(child) for key, child in node.children if child.kind != "length"
-        }
-        for key, child in node.children:
-            if child.kind == "length":
-                children[key] = children[child.original].shape[-2]
-        result = _BUILDERS[node.kind](node.original, list(children.items()))
+        children = [(key, self.build(child)) for key, child in node.children]
+        result = _BUILDERS[node.kind](node.original, children)
         self._built[id(node.original)] = result
         return result
 
@@ -365,9 +340,12 @@ def _build_mapping(original: Any, children: list[tuple[Any, Any]]) -> Any:
 
 def _build_attributes(original: Any, children: list[tuple[Any, Any]]) -> Any:
     result = copy.copy(original)
+    given = {key for key, _ in children}
     for key, value in vars(original).items():
-        if isinstance(value, (list, dict, set)):  # the copy must not share mutable state
-            object.__setattr__(result, key, copy.copy(value))
+        # What holds no tensors yet, as a new cache, may get some: the copy must not share it.
+        mutable = isinstance(value, (list, dict, set)) or _is_cache(value) or _is_cache_layer(value)
+        if mutable and key not in given:
+            object.__setattr__(result, key, copy.deepcopy(value))
     for key, value in children:
         object.__setattr__(result, key, value)
     return result

@@ -137,22 +137,24 @@ py::list narrowings(const Program& program) {
 }
 
 // What a symbolic number of a finished capture is, given the symbols' values; None when it takes
-// data and there is none.
-py::object value_of_number(const c10::SymNode& node, const std::vector<int64_t>& symbols,
-                           bool data) {
+// one that is not known.
+py::object value_of_number(const c10::SymNode& node,
+                           const std::vector<std::optional<int64_t>>& symbols) {
   const TracedSymNode& number = own_node(node);
   const SymbolTable& table = *number.symbols();
+  std::vector<int64_t> values;
+  for (const auto& value : symbols) values.push_back(value.value_or(0));
   bool known = true;
-  const auto look = [&](SymbolId id) { known &= data || !table.info(id).unbacked; };
+  const auto look = [&](SymbolId id) { known &= symbols[id].has_value(); };
   if (const auto* expr = std::get_if<Expr>(&number.value())) {
     const Expr resolved = table.resolve(*expr);
     for_each_symbol(resolved, look);
-    return known ? py::cast(evaluate(resolved, symbols)) : py::none();
+    return known ? py::cast(evaluate(resolved, values)) : py::none();
   }
   const auto evaluated = [&](const auto& value) -> py::object {
     const auto resolved = table.resolve(value);
     resolved.for_each_symbol(look);
-    return known ? py::cast(resolved.evaluate(symbols)) : py::none();
+    return known ? py::cast(resolved.evaluate(values)) : py::none();
   };
   if (const auto* real = std::get_if<Real>(&number.value())) return evaluated(*real);
   return evaluated(std::get<Predicate>(number.value()));
@@ -232,13 +234,21 @@ void bind_tracer(py::module_& m) {
     if (Tracer* tracer = Tracer::active()) tracer->seed();
   });
   m.def("is_traced", [](const at::Tensor& t) { return TracedTensorImpl::of(t) != nullptr; });
-  m.def("read_item", [](const at::Tensor& tensor) {
-    auto* traced = TracedTensorImpl::of(tensor);
-    Tracer* tracer = Tracer::active();
-    if (traced == nullptr || tracer == nullptr) {
-      throw Error(ErrorCode::kInternal, "item() of a tensor that is not being traced");
-    }
-    return tracer->item_node(*traced);
+  m.def(
+      "read_item",
+      [](const at::Tensor& tensor, bool is_count) {
+        auto* traced = TracedTensorImpl::of(tensor);
+        Tracer* tracer = Tracer::active();
+        if (traced == nullptr || tracer == nullptr) {
+          throw Error(ErrorCode::kInternal, "item() of a tensor that is not being traced");
+        }
+        return tracer->item_node(*traced, is_count);
+      },
+      py::arg("tensor"), py::arg("is_count") = false);
+  // The value at the sample inputs, without a decision.
+  m.def("sample_of", [](const c10::SymNode& node) {
+    const TracedSymNode& number = own_node(node);
+    return number.symbols()->hint(std::get<Expr>(number.value()));
   });
   m.def("set_read_as_operator", &set_read_as_operator);
   m.def("begin_loop", [](const c10::SymNode& trips) {
@@ -283,7 +293,7 @@ void bind_capture(py::module_& m) {
       .def(py::init([](const std::shared_ptr<Program>& program) {
         return std::make_unique<Interpreter>(*program);
       }))
-      .def("check", &Interpreter::check)
+      .def("known_symbols", &Interpreter::known_symbols)
       .def("run",
            [](const Interpreter& self, const std::vector<at::Tensor>& inputs) {
              const py::gil_scoped_release release;
@@ -297,8 +307,7 @@ void bind_capture(py::module_& m) {
         }
         return std::pair(std::move(results.outputs), std::move(results.symbols));
       });
-  m.def("value_of_number", &value_of_number, py::arg("node"), py::arg("symbols"),
-        py::arg("data") = true);
+  m.def("value_of_number", &value_of_number);
 }
 
 }  // namespace portwright

@@ -11,7 +11,6 @@
 #include "capture/sym_node.h"
 #include "capture/torch_weight.h"
 #include "ir/data_symbols.h"
-#include "ir/loop_node.h"
 #include "ir/text_tables.h"
 #include "pt2/model_writer.h"
 #include "pt2/reader.h"
@@ -150,12 +149,17 @@ py::list leaf_list(const Program& program, const std::vector<InterfaceLeaf>& lea
   return found;
 }
 
-bool has_loops(const Program& program) {
-  for (const Node& node : program.graph.nodes) {
-    if (is_loop(node)) return true;
-  }
-  return false;
+// A tensor of the same type, which has symbolic sizes and no data, that shares nothing with it.
+at::Tensor with_own_storage(const at::Tensor& like) {
+  const c10::Storage& storage = like.storage();
+  auto impl = like.unsafeGetTensorImpl()->shallow_copy_and_detach(/*version_counter=*/0, false);
+  impl->set_storage_keep_dtype(c10::make_intrusive<c10::StorageImpl>(
+      c10::StorageImpl::use_byte_size_t(), storage.sym_nbytes(), storage.allocator(),
+      storage.resizable()));
+  return at::Tensor(std::move(impl));
 }
+
+bool fits_pt2(const Program& program) { return loops_are_scans(program.graph, *program.symbols); }
 
 }  // namespace
 
@@ -176,7 +180,8 @@ void bind_pt2(py::module_& m) {
   m.def("read_pt2", &read_archive);
   m.def("read_model", &read_document);
   m.def("tensors", &tensors);
-  m.def("has_loops", &has_loops);
+  m.def("fits_pt2", &fits_pt2);
+  m.def("with_own_storage", &with_own_storage);
 }
 
 }  // namespace portwright

@@ -168,10 +168,10 @@ bool Tracer::read_equal(ValueId a, ValueId b) {
   return read_truth(record_one("aten.all.default", {ValueRef{same}}));
 }
 
-c10::SymNode Tracer::item_node(TracedTensorImpl& tensor) {
+c10::SymNode Tracer::item_node(TracedTensorImpl& tensor, bool is_count) {
   const ValueId id = current_value(tensor);
   const bool truth = type(id).dtype == DType::kBool;
-  const Expr symbol = symbol_of_item(id, false);
+  const Expr symbol = symbol_of_item(id, is_count);
   if (!truth) return c10::make_intrusive<TracedSymNode>(symbol, symbols_ptr());
   return c10::make_intrusive<TracedSymNode>(Predicate::compare(symbol, Relation::kNe, 0),
                                             symbols_ptr());

@@ -48,12 +48,59 @@ Rule recurrent(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
   return results;
 }
 
+// The size of a pooled dim: torch.nn.MaxPool1d's formula. With ceil_mode the last window starts
+// inside of the input or of the padding on its left.
+Expr pooled(const Expr& size, const Expr& reach, const Expr& stride, const Expr& padding,
+            bool ceil_mode) {
+  const Expr room = size + Expr(2) * padding - reach;
+  if (!ceil_mode) return floor_div(room, stride) + 1;
+  const Expr windows = floor_div(room + stride - 1, stride) + 1;
+  const auto spare = (reach - stride).maybe_constant();
+  if (padding.is_constant(0) && spare && *spare >= 0) return windows;
+  return min(windows, floor_div(size + padding - 1, stride) + 1);
+}
+
+// avg_pool(self, kernel, stride, padding, ceil_mode, ...) and max_pool(self, kernel, stride,
+// padding, dilation, ceil_mode); an empty stride is the kernel.
+Rule pool(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
+  const TensorType* input = tensor_type(tracer, arguments[0]);
+  const bool dilated = op.name.starts_with("aten.max_pool");
+  std::vector<const IntList*> lists;
+  for (size_t i = 1; i < (dilated ? 5U : 4U); ++i) {
+    lists.push_back(std::get_if<IntList>(&arguments.at(i)));
+    if (lists.back() == nullptr) return std::nullopt;
+  }
+  const auto* ceil_mode = std::get_if<bool>(&arguments.at(dilated ? 5 : 4));
+  const size_t dims = op.name[op.name.find("_pool") + 5] - '0';
+  if (input == nullptr || ceil_mode == nullptr || input->rank() < dims) return std::nullopt;
+  auto at = [&](const IntList& list, size_t i) {
+    return tracer.symbols().resolve(list.size() == 1 ? list[0] : list.at(i));
+  };
+  Shape shape = input->shape;
+  for (size_t i = 0; i < dims; ++i) {
+    const Expr kernel = at(*lists[0], i);
+    const Expr reach = dilated ? at(*lists[3], i) * (kernel - 1) + 1 : kernel;
+    Expr& size = shape[shape.size() - dims + i];
+    size = pooled(size, reach, lists[1]->empty() ? kernel : at(*lists[1], i), at(*lists[2], i),
+                  *ceil_mode);
+  }
+  const DType dtype = input->dtype;
+  ResultTypes results = *one(dtype, shape);
+  if (op.name.find("with_indices") != std::string::npos) {
+    results.push_back(one(DType::kInt64, std::move(shape))->at(0));
+  }
+  return results;
+}
+
 }  // namespace
 
 const std::vector<RuleFamily>& layer_rule_families() {
   static const std::vector<RuleFamily> kFamilies = {
       {grid_sampler, {"grid_sampler", "grid_sampler_2d", "grid_sampler_3d"}},
       {recurrent, {"lstm", "gru", "rnn_tanh", "rnn_relu"}},
+      {pool,
+       {"avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d",
+        "max_pool2d_with_indices", "max_pool3d_with_indices"}},
   };
   return kFamilies;
 }

@@ -335,28 +335,56 @@ struct Probes {
   std::optional<std::string> objection;  // why the kernel does not take one of them
 };
 
-// The Meta kernel at `count` assignments, until one fails. Python kernels leave their error in the
-// interpreter: it is fetched.
-Probes run_probes(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments,
-                  const Ties& ties, int count) {
-  Probes probes{assignments(tracer, arguments, ties, count), {}, std::nullopt};
+// The results of the Meta kernel, or why it does not take these sizes. Python kernels leave their
+// error in the interpreter: it is fetched.
+std::optional<torch::jit::Stack> try_meta(Tracer& tracer, const OpInfo& op,
+                                          const std::vector<Argument>& arguments,
+                                          std::span<const int64_t> values,
+                                          std::optional<std::string>& objection) {
   try {
-    for (const auto& values : probes.values) {
-      probes.results.push_back(run_meta(tracer, op, arguments, values));
-    }
+    return run_meta(tracer, op, arguments, values);
   } catch (const c10::Error& error) {
-    probes.objection = error.what_without_backtrace();
+    objection = error.what_without_backtrace();
   } catch (python_error& error) {
     const pybind11::gil_scoped_acquire gil;
     error.persist();
-    probes.objection = error.what();
+    objection = error.what();
   } catch (const std::exception& error) {
-    probes.objection = error.what();
+    objection = error.what();
   }
-  if (probes.objection) {  // without the Python stack that pybind11 appends
-    probes.objection = probes.objection->substr(0, probes.objection->find("\n\nAt:\n"));
+  // without the Python stack that pybind11 appends
+  objection = objection->substr(0, objection->find("\n\nAt:\n"));
+  return std::nullopt;
+}
+
+// The Meta kernel at `count` assignments, until one fails.
+Probes run_probes(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments,
+                  const Ties& ties, int count) {
+  Probes probes{assignments(tracer, arguments, ties, count), {}, std::nullopt};
+  for (const auto& values : probes.values) {
+    auto result = try_meta(tracer, op, arguments, values, probes.objection);
+    if (!result) break;
+    probes.results.push_back(std::move(*result));
   }
   return probes;
+}
+
+// Further probes far from the sample, where the kernel takes them. Near it, sizes that are divided
+// on their way (by strides, by patches) move so little that a wrong expression can meet them all,
+// a constant among them.
+void add_far_probes(Tracer& tracer, const OpInfo& op, const std::vector<Argument>& arguments,
+                    Probes& probes) {
+  const Ties ties = no_ties(tracer.symbols());
+  for (const int64_t stride : {9, 65, 513}) {
+    const int probe = static_cast<int>(probes.values.size());
+    auto values = assignment(tracer.symbols(), ties, probe, Moves::kSteps, stride);
+    if (!sizes_exist(tracer, arguments, values)) continue;
+    std::optional<std::string> objection;  // it need not take them
+    if (auto result = try_meta(tracer, op, arguments, values, objection)) {
+      probes.values.push_back(std::move(values));
+      probes.results.push_back(std::move(*result));
+    }
+  }
 }
 
 // States what the kernel needs of sizes that it refuses to see move: that some are equal which are
@@ -421,6 +449,7 @@ ResultTypes Tracer::probe(const OpInfo& op, const std::vector<Argument>& argumen
            "with torch.library.register_fake, or write this line with other operators");
   }
   if (probes.objection) refuse(op, "cannot run on these sizes: " + *probes.objection);
+  if (count > 1) add_far_probes(*this, op, arguments, probes);
   const std::vector<torch::jit::Stack>& stacks = probes.results;
   const Candidates candidates(*this, arguments, probes.values);
 

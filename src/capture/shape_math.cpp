@@ -106,7 +106,10 @@ Shape infer_view(Tracer& tracer, const Shape& from, const Shape& requested) {
 }
 
 std::optional<Shape> view_strides(const TensorType& from, const Shape& shape) {
-  if (!from.strides) return contiguous_strides(shape);
+  const auto empty = [](const Expr& size) { return size.is_constant(0); };
+  if (!from.strides || std::any_of(shape.begin(), shape.end(), empty)) {
+    return contiguous_strides(shape);
+  }
   // Runs of dims of `from` that are contiguous with each other must match runs of `shape`.
   const Shape& old_strides = *from.strides;
   Shape strides(shape.size());
@@ -170,7 +173,8 @@ SliceBounds clamp_slice(Tracer& tracer, const Expr& size, const Argument& start_
     const bool assume_sizes = !expr.is_constant() || expr.constant() < 2;
     return tracer.holds(Predicate::compare(expr, Relation::kGt, limit), assume_sizes);
   };
-  if (negative(start)) {
+  const bool counted_from_end = negative(start);  // then it is at most the size
+  if (counted_from_end) {
     // The last k of a size that may be smaller (a sliding window): exact without a decision.
     const bool from_end = start.is_constant();
     start = start + size;
@@ -179,7 +183,7 @@ SliceBounds clamp_slice(Tracer& tracer, const Expr& size, const Argument& start_
     }
   }
   if (negative(start)) start = 0;
-  if (!start.is_constant(0) && beyond(start, size)) start = size;
+  if (!start.is_constant(0) && !counted_from_end && beyond(start, size)) start = size;
   if (end.is_constant() && end.constant() == INT64_MAX) {
     end = size;
   } else if (!(end == size)) {
@@ -187,7 +191,8 @@ SliceBounds clamp_slice(Tracer& tracer, const Expr& size, const Argument& start_
     if (negative(end)) end = 0;
     if (beyond(end, size)) end = size;
   }
-  if (!start.is_constant(0) && !(start == end) && beyond(start, end)) end = start;
+  const bool ordered = start.is_constant(0) || start == end || (counted_from_end && end == size);
+  if (!ordered && beyond(start, end)) end = start;
   return {start, end};
 }
 

@@ -283,14 +283,16 @@ Rule expand(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
 Rule slice(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   const TensorType* found = tensor_type(tracer, arguments[0]);
   const auto dim_argument = constant_int(arguments[1]);
-  const auto step = constant_int(arguments[4]);
-  if (found == nullptr || !dim_argument || !step || *step <= 0) return std::nullopt;
+  const auto* given = std::get_if<Expr>(&arguments[4]);
+  if (found == nullptr || !dim_argument || given == nullptr) return std::nullopt;
+  const Expr step = tracer.symbols().resolve(*given);
+  if (!tracer.holds(Predicate::compare(step, Relation::kGt, 0))) return std::nullopt;
   TensorType type = *found;
   const size_t dim = wrap_dim(*dim_argument, type.rank());
   const SliceBounds bounds = clamp_slice(tracer, type.shape[dim], arguments[2], arguments[3]);
   Shape strides = strides_of(type);
-  type.shape[dim] = ceil_div(bounds.end - bounds.start, *step);
-  strides[dim] = strides[dim] * Expr(*step);
+  type.shape[dim] = ceil_div(bounds.end - bounds.start, step);
+  strides[dim] = strides[dim] * step;
   type.strides = std::move(strides);
   return one(std::move(type));
 }
@@ -521,15 +523,17 @@ Rule reduction(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
   return one(tracer.probe_dtype(op, arguments), std::move(shape));
 }
 
+// repeat(self, repeats), tile(self, dims): what is missing on the left of either counts as 1.
 Rule repeat(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   const TensorType* type = tensor_type(tracer, arguments[0]);
   const auto* repeats = std::get_if<IntList>(&arguments[1]);
-  if (type == nullptr || repeats == nullptr || repeats->size() < type->rank()) return std::nullopt;
-  Shape shape;
-  const size_t offset = repeats->size() - type->rank();
+  if (type == nullptr || repeats == nullptr) return std::nullopt;
+  const size_t rank = std::max(repeats->size(), type->rank());
+  Shape shape(rank, Expr(1));
+  std::copy(type->shape.rbegin(), type->shape.rend(), shape.rbegin());
   for (size_t i = 0; i < repeats->size(); ++i) {
-    const Expr size = i < offset ? Expr(1) : type->shape[i - offset];
-    shape.push_back(size * tracer.symbols().resolve((*repeats)[i]));
+    Expr& size = shape[rank - repeats->size() + i];
+    size = size * tracer.symbols().resolve((*repeats)[i]);
   }
   return one(type->dtype, std::move(shape));
 }
@@ -736,7 +740,7 @@ const std::vector<RuleFamily>& families() {
       {arange, {"arange"}},
       {filled, {"zeros", "ones", "empty", "full"}},
       {new_filled, {"new_zeros", "new_ones", "new_empty", "new_full"}},
-      {repeat, {"repeat"}},
+      {repeat, {"repeat", "tile"}},
       {pad, {"pad", "constant_pad_nd"}},
       {index, {"index"}},
       {gather, {"gather"}},

@@ -240,19 +240,23 @@ void Tracer::add_inputs() {
   }
   std::sort(named.begin(), named.end());
   std::sort(lifted.begin(), lifted.end());
-  auto add_weight = [&](InputKind kind, const std::string& target, bool persistent, ValueId value) {
+  auto add_weight = [&](InputKind kind, const std::string& target, bool persistent, ValueId value,
+                        const at::Tensor& tensor) {
     graph.inputs.push_back(value);
     graph.values[value].name = target;
-    program_->inputs.push_back({kind, target, persistent, torch_weight(constants_.at(value))});
+    program_->inputs.push_back({kind, target, persistent, torch_weight(tensor)});
   };
   for (InputKind kind : {InputKind::kParameter, InputKind::kBuffer}) {
     for (const auto& [index, value] : named) {
+      // The model's own tensor: what was seen may be a view that looks the same.
       const NamedWeight& weight = weights_[index];
-      if (weight.kind == kind) add_weight(kind, weight.target, weight.persistent, value);
+      if (weight.kind != kind) continue;
+      add_weight(kind, weight.target, weight.persistent, value, weight.tensor);
     }
   }
   for (size_t i = 0; i < lifted.size(); ++i) {
-    add_weight(InputKind::kConstantTensor, "lifted_tensor_" + std::to_string(i), false, lifted[i]);
+    add_weight(InputKind::kConstantTensor, "lifted_tensor_" + std::to_string(i), false, lifted[i],
+               constants_.at(lifted[i]));
   }
   for (const UserInput& input : user_inputs_) {
     graph.inputs.push_back(input.value);

@@ -133,8 +133,8 @@ class Tracer {
   Expr symbol_of_item(ValueId id, bool is_size);
   // The element of a 0-d integer tensor that was computed from sizes alone; nothing otherwise.
   std::optional<Expr> item_of_sizes(ValueId id);
-  c10::SymNode item_node(
-      TracedTensorImpl& tensor);  // of an int or bool tensor: SymInt's, SymBool's
+  // Of an int or bool tensor: SymInt's, SymBool's. A count is not negative.
+  c10::SymNode item_node(TracedTensorImpl& tensor, bool is_count);
   Expr count_of_true(ValueId mask);
   // A size of the node that is being recorded, which its `results` have for the sample inputs.
   Expr size_from_data(const torch::jit::Stack& results, size_t output, int64_t dim);

@@ -166,6 +166,24 @@ std::vector<int64_t> Interpreter::check(const std::vector<at::Tensor>& inputs) c
   return symbols;
 }
 
+std::vector<std::optional<int64_t>> Interpreter::known_symbols(
+    const std::vector<at::Tensor>& inputs) const {
+  const std::vector<int64_t> values = check(inputs);
+  std::vector<std::optional<int64_t>> known(values.begin(), values.end());
+  for (SymbolId id = 0; id < known.size(); ++id) {
+    if (program_->symbols->info(id).unbacked) known[id].reset();
+  }
+  const Graph& graph = program_->graph;
+  for (const Node& node : graph.nodes) {
+    const auto* ref = node.op == kBindItem ? std::get_if<ValueRef>(&node.arguments[0]) : nullptr;
+    for (size_t i = 0; ref != nullptr && i < inputs.size(); ++i) {
+      if (graph.inputs[user_inputs_[i]] != ref->id) continue;
+      known[bound_symbol(node)] = inputs[i].item().to<int64_t>();
+    }
+  }
+  return known;
+}
+
 Interpreter::Results Interpreter::run(const std::vector<at::Tensor>& inputs) const {
   const at::NoGradGuard no_grad;
   SymbolValues symbols(*program_->symbols, check(inputs), false);

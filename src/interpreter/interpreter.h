@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ class Interpreter {
   // dtype, Error(kGuardViolated) for sizes that the program was not captured for; both name the
   // input and the dim.
   std::vector<int64_t> check(const std::vector<at::Tensor>& inputs) const;
+  // The same, of what the inputs say without a run: nothing for symbols that other data decides.
+  std::vector<std::optional<int64_t>> known_symbols(const std::vector<at::Tensor>& inputs) const;
   struct Results {
     std::vector<at::Tensor> outputs;  // the user's, in the signature's order
     std::vector<int64_t> symbols;     // their values, those that come from data included

@@ -50,4 +50,18 @@ std::optional<SymbolId> misplaced_symbol(const Graph& graph, const SymbolTable& 
   return misplaced(graph, std::move(known));
 }
 
+std::vector<SymbolId> symbols_used(const Graph& graph) {
+  std::vector<SymbolId> found;
+  for (const Node& node : graph.nodes) {
+    for (const Argument& argument : node.arguments) {
+      for_each_symbol_of(argument, [&](SymbolId id) { found.push_back(id); });
+    }
+    for (const Graph& body : node.graphs) {
+      const std::vector<SymbolId> inner = symbols_used(body);
+      found.insert(found.end(), inner.begin(), inner.end());
+    }
+  }
+  return found;
+}
+
 }  // namespace portwright

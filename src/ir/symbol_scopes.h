@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "ir/program.h"
 
@@ -10,5 +11,8 @@ namespace portwright {
 
 // A symbol that a node uses where it has no value, if there is one.
 std::optional<SymbolId> misplaced_symbol(const Graph& graph, const SymbolTable& symbols);
+
+// The symbols that nodes use, those inside bodies included; some more than once.
+std::vector<SymbolId> symbols_used(const Graph& graph);
 
 }  // namespace portwright

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "ir/data_symbols.h"
+#include "ir/loop_node.h"
 #include "pt2/argument_reader.h"
 
 namespace portwright {
@@ -12,6 +13,7 @@ namespace {
 constexpr int kMaxDepth = 32;
 constexpr std::string_view kOperators = "torch.ops.";
 constexpr std::string_view kHigherOrder = "torch.ops.higher_order.";
+constexpr std::string_view kScan = "torch.ops.higher_order.scan";
 
 const Json& named_input(const Json& node, const std::string& name, size_t position) {
   const Json& inputs = node.at("inputs");
@@ -34,6 +36,32 @@ std::optional<std::string> functional_name(const std::string& op) {
   }
   if (overload >= 2 && op[overload - 2] == '_') return std::nullopt;  // __iadd__
   return op.substr(0, overload - 1) + op.substr(overload);
+}
+
+// What a node of control flow calls its results.
+std::vector<std::string> result_names(const Json& node) {
+  std::vector<std::string> names;
+  for (const Json& output : node.at("outputs")) {
+    const auto [field, value] = union_of(output);
+    if (field == "as_tensors") {
+      for (const Json& item : value) names.push_back(item.at("name").get<std::string>());
+    } else {
+      names.push_back(name_in(output));
+    }
+  }
+  return names;
+}
+
+// Of an operand that is a list of tensors.
+ValueList tensors(const Json& argument, const Scope& scope) {
+  const auto [field, value] = union_of(argument);
+  if (field != "as_tensors" && !value.empty()) {
+    throw Error(ErrorCode::kUnsupported,
+                "a scan with operands of the kind '" + field + "' in a .pt2 file is not supported");
+  }
+  ValueList list;
+  for (const Json& item : value) list.push_back(scope.tensor(item.at("name").get<std::string>()));
+  return list;
 }
 
 bool asserts(const std::string& op) { return op == "aten._assert_scalar.default"; }
@@ -90,7 +118,9 @@ void GraphReader::read_nodes(const Json& graph, Scope& scope, int depth) {
   if (depth > kMaxDepth) corrupt("graphs are nested too deeply");
   for (const Json& node : graph.at("nodes")) {
     const auto& target = node.at("target").get_ref<const std::string&>();
-    if (target.starts_with(kHigherOrder)) {
+    if (target == kScan) {
+      read_scan(node, scope, depth);
+    } else if (target.starts_with(kHigherOrder)) {
       read_wrapped(node, target.substr(kHigherOrder.size()), scope, depth);
     } else if (!target.starts_with(kOperators)) {
       read_arithmetic(node, target, scope);
@@ -122,14 +152,14 @@ void GraphReader::read_operator(const Json& graph, const Json& node, const std::
     result.outputs.push_back(read_output(graph, output, scope));
   }
   result.provenance = place(node);
-  aliased_.resize(program_.graph.values.size(), false);
+  aliased_.resize(graph_->values.size(), false);
   if (schema->makes_view) {
     for_each_output(result, [&](ValueId id) { aliased_[id] = true; });
     for (const Argument& argument : result.arguments) {
       for_each_value(argument, [&](ValueId id) { aliased_[id] = true; });
     }
   }
-  program_.graph.nodes.push_back(std::move(result));
+  graph_->nodes.push_back(std::move(result));
 }
 
 Node GraphReader::operator_node(const Json& node, const std::string& op, const Schema& schema,
@@ -157,7 +187,7 @@ Node GraphReader::operator_node(const Json& node, const std::string& op, const S
 
 Output GraphReader::read_output(const Json& graph, const Json& output, Scope& scope) {
   auto define = [&](const std::string& name) {
-    const ValueId id = program_.graph.add_value(symbols_.type(graph.at("tensor_values").at(name)));
+    const ValueId id = graph_->add_value(symbols_.type(graph.at("tensor_values").at(name)));
     scope.define(name, id);
     return id;
   };
@@ -180,7 +210,7 @@ bool GraphReader::read_sizes(const Json& graph, const Json& node, const std::str
     const Json& tensor = named_input(node, "self", 0);
     const ValueId id = scope.tensor(name_in(tensor));
     const int64_t dim = named_input(node, "dim", 1).at("as_int").get<int64_t>();
-    const std::vector<Expr>& shape = program_.graph.type(id).shape;
+    const std::vector<Expr>& shape = graph_->type(id).shape;
     const auto rank = static_cast<int64_t>(shape.size());
     if (dim < -rank || dim >= rank) corrupt("a size of a dim that the tensor has not");
     const int64_t position = dim < 0 ? dim + rank : dim;
@@ -225,7 +255,7 @@ void GraphReader::bind(const Expr& symbol, Node node) {
   bound_.resize(program_.symbols->size(), false);
   if (bound_[*id]) return;
   bound_[*id] = true;
-  program_.graph.nodes.push_back(std::move(node));
+  graph_->nodes.push_back(std::move(node));
 }
 
 void GraphReader::read_in_place(const Json& graph, const Json& node, const std::string& op,
@@ -240,7 +270,7 @@ void GraphReader::read_in_place(const Json& graph, const Json& node, const std::
                     "functional");
   }
   const ValueId self = scope.tensor(name_in(named_input(node, "self", 0)));
-  aliased_.resize(program_.graph.values.size(), false);
+  aliased_.resize(graph_->values.size(), false);
   if (aliased_[self]) {
     throw Error(ErrorCode::kUnsupported,
                 op + " writes to a tensor that has views: save the program after "
@@ -251,11 +281,11 @@ void GraphReader::read_in_place(const Json& graph, const Json& node, const std::
   const Output output = read_output(graph, node.at("outputs").at(0), scope);
   const ValueId written = std::get<ValueId>(output);
   result.outputs = {output};
-  program_.graph.nodes.push_back(std::move(result));
+  graph_->nodes.push_back(std::move(result));
   scope.replace(self, written);
   const auto earlier = std::find_if(writes_.begin(), writes_.end(),
                                     [&](const auto& write) { return write.second == self; });
-  const std::vector<ValueId>& inputs = program_.graph.inputs;
+  const std::vector<ValueId>& inputs = graph_->inputs;
   if (earlier != writes_.end()) {
     earlier->second = written;
   } else if (std::find(inputs.begin(), inputs.end(), self) != inputs.end()) {
@@ -295,20 +325,102 @@ void GraphReader::read_wrapped(const Json& node, const std::string& target, Scop
     }
   }
   read_nodes(*body, inner, depth + 1);
-  std::vector<const Json*> names;
-  for (const Json& output : node.at("outputs")) {
-    const auto [field, value] = union_of(output);
-    if (field == "as_tensors") {
-      for (const Json& item : value) names.push_back(&item.at("name"));
-    } else {
-      names.push_back(&value.at(field == "as_tensor" ? "name" : "as_name"));
-    }
-  }
+  const std::vector<std::string> names = result_names(node);
   const Json& results = body->at("outputs");
   if (names.size() != results.size()) corrupt("a graph gives another number of results");
   for (size_t i = 0; i < names.size(); ++i) {
-    scope.define(names[i]->get<std::string>(), inner.find(name_in(results[i])));
+    scope.define(names[i], inner.find(name_in(results[i])));
   }
+}
+
+// scan(body, initial, scanned, captures) is a loop over the first dim of what is scanned, of which
+// each round selects its part.
+void GraphReader::read_scan(const Json& node, Scope& scope, int depth) {
+  const Json& inputs = node.at("inputs");
+  if (inputs.size() != 4) corrupt("a scan without its four operands");
+  const Json& body = inputs[0].at("arg").at("as_graph").at("graph");
+  const ValueList initial = tensors(inputs[1].at("arg"), scope);
+  const ValueList scanned = tensors(inputs[2].at("arg"), scope);
+  ValueList captures = scanned;
+  const ValueList more = tensors(inputs[3].at("arg"), scope);
+  captures.insert(captures.end(), more.begin(), more.end());
+  const Json& parameters = body.at("inputs");
+  if (scanned.empty() || parameters.size() != initial.size() + captures.size()) {
+    corrupt("a scan's body with another number of operands than it is given");
+  }
+  if (graph_->type(scanned[0]).rank() == 0) corrupt("a scan over a tensor without dims");
+  const Expr trips = graph_->type(scanned[0]).shape[0];
+  const Expr counter = add_round();
+
+  Graph* const outer = graph_;
+  Graph inside;
+  const auto enter = [&](ValueId id) {
+    inside.inputs.push_back(inside.add_value(outer->type(id)));
+    return inside.inputs.back();
+  };
+  Scope names;
+  for (size_t i = 0; i < initial.size(); ++i) {
+    names.define(name_in(parameters[i]), enter(initial[i]));
+  }
+  for (size_t i = 0; i < captures.size(); ++i) {
+    ValueId id = enter(captures[i]);
+    if (i < scanned.size()) id = add_select(inside, id, counter);
+    names.define(name_in(parameters[initial.size() + i]), id);
+  }
+  std::vector<bool> aliased = std::exchange(aliased_, {});
+  graph_ = &inside;
+  read_nodes(body, names, depth + 1);
+  graph_ = outer;
+  aliased_ = std::move(aliased);
+  for (const Json& output : body.at("outputs")) {
+    inside.outputs.push_back(names.tensor(name_in(output)));
+  }
+
+  ValueList results;
+  for (const std::string& name : result_names(node)) {
+    const size_t i = results.size();
+    if (i >= inside.outputs.size()) break;
+    TensorType type = inside.type(inside.outputs[i]);
+    if (i < initial.size()) {
+      type = outer->type(initial[i]);
+    } else {
+      type.strides.reset();
+      type.shape.insert(type.shape.begin(), trips);
+    }
+    results.push_back(outer->add_value(std::move(type)));
+    scope.define(name, results.back());
+  }
+  if (results.size() != inside.outputs.size() || results.size() < initial.size()) {
+    corrupt("a scan gives another number of results than its body");
+  }
+  const auto first_stacked = results.begin() + static_cast<std::ptrdiff_t>(initial.size());
+  Node loop{kLoop, {trips, counter, initial, captures, IntList{}}, {}, {}, place(node)};
+  loop.outputs = {ValueList(results.begin(), first_stacked),
+                  ValueList(first_stacked, results.end()), ValueList{}};
+  loop.graphs.push_back(std::move(inside));
+  outer->nodes.push_back(std::move(loop));
+}
+
+// The symbol that counts the rounds of a loop, by a name that no document gives to a symbol.
+Expr GraphReader::add_round() {
+  SymbolInfo info;
+  info.name = "round" + std::to_string(program_.symbols->size());
+  info.range = {0, Interval::kInfinity};
+  info.origin = "the round of a scan";
+  info.unbacked = true;
+  info.is_size = false;
+  return program_.symbols->add_symbol(std::move(info));
+}
+
+// A round's part of what is scanned.
+ValueId GraphReader::add_select(Graph& graph, ValueId whole, const Expr& round) {
+  TensorType type = graph.type(whole);
+  if (type.rank() == 0) corrupt("a scan over a tensor without dims");
+  type.shape.erase(type.shape.begin());
+  if (type.strides) type.strides->erase(type.strides->begin());
+  const ValueId part = graph.add_value(std::move(type));
+  graph.nodes.push_back({"aten.select.int", {ValueRef{whole}, Expr(0), round}, {part}, {}, {}});
+  return part;
 }
 
 }  // namespace portwright

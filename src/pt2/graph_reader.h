@@ -16,7 +16,7 @@ namespace portwright {
 class GraphReader {
  public:
   GraphReader(Program& program, SchemaTable& schemas, const Json& ranges)
-      : program_(program), schemas_(schemas), symbols_(program, ranges) {}
+      : program_(program), graph_(&program.graph), schemas_(schemas), symbols_(program, ranges) {}
 
   SymbolReader& symbols() { return symbols_; }
   Scope& scope() { return scope_; }
@@ -35,6 +35,9 @@ class GraphReader {
   bool read_sizes(const Json& graph, const Json& node, const std::string& op, Scope& scope);
   void read_arithmetic(const Json& node, const std::string& target, Scope& scope);
   void read_wrapped(const Json& node, const std::string& target, Scope& scope, int depth);
+  void read_scan(const Json& node, Scope& scope, int depth);
+  Expr add_round();
+  static ValueId add_select(Graph& graph, ValueId whole, const Expr& round);
   void read_in_place(const Json& graph, const Json& node, const std::string& op, Scope& scope);
   void bind(const Expr& symbol, Node node);
   Provenance place(const Json& node);
@@ -42,11 +45,12 @@ class GraphReader {
   uint32_t index_in(std::vector<Item>& table, const Item& item);
 
   Program& program_;
+  Graph* graph_;  // that nodes are added to: the program's or a loop's body
   SchemaTable& schemas_;
   SymbolReader symbols_;
   Scope scope_;
   std::vector<bool> bound_;    // unbacked symbols that a node defines, by id
-  std::vector<bool> aliased_;  // values that a view was made of or that are one, by id
+  std::vector<bool> aliased_;  // values of graph_ that a view was made of or that are one, by id
   std::vector<std::pair<ValueId, ValueId>> writes_;
 };
 

@@ -14,8 +14,15 @@ namespace portwright {
 // else, those on data as soon as their symbols are known. Views are written as reshape, because a
 // functional program does not keep the copies that make a view legal.
 //
-// Error(kUnsupported): an operator without a schema, a loop, a number that the format cannot hold.
+// Loops are torch.ops.higher_order.scan, see loops_are_scans.
+//
+// Error(kUnsupported): an operator without a schema, another loop, a number that the format cannot
+// hold.
 std::string write_model(const Program& program, const Pt2Interface& interface,
                         SchemaTable& schemas);
+
+// Whether torch's scan can be every loop of the graph: it stacks what rounds give, and joins
+// nothing along dims in which they differ.
+bool loops_are_scans(const Graph& graph, const SymbolTable& symbols);
 
 }  // namespace portwright

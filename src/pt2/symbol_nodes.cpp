@@ -80,13 +80,14 @@ Json SymbolNodes::int_hint(const Expr& expr) const {
   bool from_data = false;
   for_each_symbol(expr, [&](SymbolId id) { from_data = from_data || symbols_.info(id).unbacked; });
   if (from_data) return nullptr;
-  // torch's reader takes sizes of 0 and 1 for constants.
-  return {{"as_int", evaluate(expr, symbols_.typical())}};
+  return {{"as_int", evaluate(expr, hints_)}};
 }
 
 Json SymbolNodes::sym_int(const Expr& expr) const {
   if (expr.is_constant()) return {{"as_int", expr.constant()}};
-  return expression(to_sympy(expr, symbols_), int_hint(expr));
+  const auto [found, added] = sizes_.try_emplace(expr);
+  if (added) found->second = expression(to_sympy(expr, symbols_), int_hint(expr));
+  return found->second;
 }
 
 SymbolNodes::Operand SymbolNodes::node(Kind kind, const std::string& target,
@@ -225,7 +226,7 @@ SymbolNodes::Operand SymbolNodes::float_operand(const Real& real) {
   bool from_data = false;
   real.for_each_symbol([&](SymbolId id) { from_data = from_data || symbols_.info(id).unbacked; });
   Json hint = nullptr;
-  if (!from_data) hint = {{"as_float", float_json(real.evaluate(symbols_.typical()))}};
+  if (!from_data) hint = {{"as_float", float_json(real.evaluate(hints_))}};
   if (real.op() == RealOp::kRatio) {
     const Operand numerator = sum(real.numerator());
     if (real.denominator().is_constant(1)) {

@@ -1,6 +1,7 @@
 // Nodes that compute symbolic numbers when a .pt2 program runs. Internal to this folder.
 #pragma once
 
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -14,7 +15,8 @@ namespace portwright {
 // methods give the Argument that refers to the number: a constant, or the name of its node.
 class SymbolNodes {
  public:
-  SymbolNodes(const SymbolTable& symbols, GraphState& graph) : symbols_(symbols), graph_(graph) {}
+  SymbolNodes(const SymbolTable& symbols, std::span<const int64_t> hints, GraphState& graph)
+      : symbols_(symbols), hints_(hints), graph_(graph) {}
 
   // A dim of an input, from which its symbol can be read.
   void add_source(const std::string& tensor, size_t dim, const Expr& size);
@@ -62,10 +64,12 @@ class SymbolNodes {
   Json int_hint(const Expr& expr) const;
 
   const SymbolTable& symbols_;
+  std::span<const int64_t> hints_;
   GraphState& graph_;
   std::unordered_map<SymbolId, Source> sources_;
   std::unordered_map<SymbolId, Operand> bound_;
   std::unordered_map<Expr, Operand> known_;
+  mutable std::unordered_map<Expr, Json> sizes_;  // what sym_int gave
 };
 
 }  // namespace portwright

@@ -105,6 +105,24 @@ def _rwkv() -> Made:
     return _model("RwkvForCausalLM", "rwkv", **config), {"input_ids": text()["input_ids"]}
 
 
+def _recurrent_gemma() -> Made:
+    config = TEXT | {"num_hidden_layers": 3, "lru_width": 32, "attention_window_size": 10}
+    return _model("RecurrentGemmaForCausalLM", "recurrent_gemma", **config), text()
+
+
+def _parakeet() -> Made:
+    """A transducer, whose generate() goes on with the cache that it has passed."""
+    config = {"vocab_size": VOCABULARY, "decoder_hidden_size": 32, "blank_token_id": 98}
+    encoder = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    encoder |= {"intermediate_size": 48, "num_mel_bins": 16, "subsampling_conv_channels": 8}
+    model = _model("ParakeetForRNNT", "parakeet_rnnt", **config, encoder_config=encoder)
+    model.generation_config.decoder_start_token_id = 98
+    return model, {
+        "input_features": torch.randn(2, 64, 16),
+        "attention_mask": torch.ones(2, 64, dtype=torch.int64),
+    }
+
+
 def _llava() -> Made:
     model = _model(
         "LlavaForConditionalGeneration",
@@ -173,6 +191,7 @@ def _blip2() -> Made:
 CASES: dict[str, Callable[[], Made]] = {
     "qwen3": _text_model("Qwen3ForCausalLM", "qwen3"),
     "gpt2": lambda: (models.gpt2().model, text()),
+    "mistral": _text_model("MistralForCausalLM", "mistral", sliding_window=10),
     "mixtral": _text_model("MixtralForCausalLM", "mixtral", num_local_experts=4),
     "t5": _t5,
     "bart": _bart,
@@ -180,6 +199,8 @@ CASES: dict[str, Callable[[], Made]] = {
     "mamba": _mamba,
     "bamba": _bamba,
     "rwkv": _rwkv,
+    "recurrent_gemma": _recurrent_gemma,
+    "parakeet": _parakeet,
     "llava": _llava,
     "qwen2_vl": _qwen2_vl,
     "qwen2_audio": _qwen2_audio,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -29,10 +30,11 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 import models
+import portwright
 from portwright import tree
 from portwright.errors import InvalidArgumentError, UnsupportedError
-from portwright.exporters import DynamoExporter
-from portwright.verify import CAPTURE_TOLERANCE, compare
+from portwright.exporters import DynamoExporter, OnnxExporter
+from portwright.verify import CAPTURE_TOLERANCE, RUNTIME_TOLERANCE, compare
 
 SIZES: dict[str, Any] = {
     "vocab_size": models.VOCABULARY,
@@ -131,18 +133,28 @@ def pair(make_model: Callable[[], Any], make: Callable[[Any], Make]) -> tuple[An
     return model, make(model)
 
 
+# Batches and pasts, of which the first is the sample; the window is of 4 tokens.
+BEFORE_THE_WINDOW = [(2, 2), (3, 1), (2, 3), (2, 4), (3, 9)]
+PAST_THE_WINDOW = [(2, 6), (3, 9), (1, 5), (2, 4), (3, 3), (2, 1)]
 CACHES: dict[str, tuple[Callable[[], tuple[Any, Make]], list[tuple[int, int]]]] = {
     "dynamic": (lambda: pair(qwen3, dynamic_cache), [(2, 6), (3, 9), (1, 4)]),
     "static": (lambda: pair(qwen3, static_cache), [(2, 6), (3, 9), (1, 4)]),
-    "sliding, window not reached": (lambda: pair(mistral, dynamic_cache), [(2, 2), (3, 1)]),
-    "sliding, past the window": (lambda: pair(mistral, dynamic_cache), [(2, 6), (3, 9), (1, 5)]),
-    "static sliding": (lambda: pair(mistral, static_cache), [(2, 6), (3, 9), (1, 5)]),
-    "sliding and full": (lambda: pair(gemma3, dynamic_cache), [(2, 6), (3, 9)]),
-    "static sliding and full": (lambda: pair(gemma3, static_cache), [(2, 6), (3, 9)]),
+    "sliding, window not reached": (lambda: pair(mistral, dynamic_cache), BEFORE_THE_WINDOW),
+    "sliding, past the window": (lambda: pair(mistral, dynamic_cache), PAST_THE_WINDOW),
+    "static sliding, window not reached": (lambda: pair(mistral, static_cache), BEFORE_THE_WINDOW),
+    "static sliding, past the window": (lambda: pair(mistral, static_cache), PAST_THE_WINDOW),
+    "sliding and full": (lambda: pair(gemma3, dynamic_cache), BEFORE_THE_WINDOW),
+    "static sliding and full": (lambda: pair(gemma3, static_cache), PAST_THE_WINDOW),
     "encoder and decoder": (t5, [(2, 6), (3, 9)]),
     "mamba": (mamba, [(2, 6), (3, 9)]),
     "mamba and attention": (jamba, [(2, 6), (3, 9)]),
 }
+
+
+def counts(outputs: Any) -> dict[str, int]:
+    """How many tokens sliding caches have seen."""
+    leaves, spec = tree.flatten(outputs, "leaf")
+    return {name: int(tensor) for name, tensor in leaves if name in spec.counts}
 
 
 def check(run: Any, model: Any, inputs: dict[str, Any], name: str) -> Any:
@@ -156,6 +168,7 @@ def check(run: Any, model: Any, inputs: dict[str, Any], name: str) -> Any:
     result = compare(name, inputs, actual, expected, CAPTURE_TOLERANCE)
     assert result.differences and result.matches, result.problems
     assert type(actual) is type(expected)
+    assert counts(actual) == counts(expected)
     for (leaf, tensor), (_, wanted) in zip(given_tensors, expected_tensors, strict=True):
         torch.testing.assert_close(tensor, wanted, msg=f"input {leaf} was written differently")
     return actual, expected
@@ -206,10 +219,44 @@ def test_a_returned_cache_counts_its_tokens_and_continues(make_model: Any) -> No
         torch.testing.assert_close(ours, eager)
 
 
-def test_a_cache_of_another_state_is_refused() -> None:
+@pytest.mark.parametrize("make_model", [mistral, gemma3])
+@pytest.mark.parametrize("past", [2, 6])
+def test_sliding_caches_in_onnx_runtime(make_model: Any, past: int) -> None:
+    model, make = pair(make_model, dynamic_cache)
+    program = OnnxExporter().export(model, make(2, past), {"dynamic": True})
+    for batch, length in [(2, 2), (1, 3), (2, 4), (3, 9)]:
+        inputs = make(batch, length)
+        with torch.no_grad():
+            expected = model(**copy.deepcopy(inputs))
+        actual = program(**inputs)
+        result = compare("onnx", inputs, actual, expected, RUNTIME_TOLERANCE)
+        assert result.differences and result.matches, result.problems
+        assert counts(actual) == counts(expected)
+
+
+@pytest.mark.parametrize(
+    ("make_model", "make_cache", "past"),
+    [(mistral, dynamic_cache, 2), (gemma3, dynamic_cache, 6), (mistral, static_cache, 2)],
+)
+def test_sliding_caches_in_files(
+    make_model: Any, make_cache: Any, past: int, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model, make = pair(make_model, make_cache)
+    path = tmp_path / "decode.pt2"
+    DynamoExporter().export(model, make(2, past), {"dynamic": True}).save(path)
+    for load in (portwright.load, torch.export.load):
+        run = load(path).module()
+        for batch, length in [(2, 2), (2, 3), (2, 4), (3, 9)]:
+            check(run, model, make(batch, length), f"{load.__module__}, past {length}")
+
+
+def test_an_empty_cache_does_not_take_tokens() -> None:
     model, make = pair(mistral, dynamic_cache)
-    run = DynamoExporter().export(model, make(2, 2), {"dynamic": True}).module()
-    with pytest.raises(InvalidArgumentError, match=r"past_key_values.0.cumulative_length' is 9"):
+    empty = {"input_ids": torch.ones(2, 5, dtype=torch.int64)}
+    empty["past_key_values"] = DynamicCache(config=model.config)
+    run = DynamoExporter().export(model, empty, {"dynamic": True}).module()
+    with pytest.raises(InvalidArgumentError, match=r"unexpected input 'past_key_values.0.key'"):
         run(**make(2, 9))
 
 

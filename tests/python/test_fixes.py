@@ -109,6 +109,55 @@ def test_a_model_with_a_fix_equals_eager_at_every_shape(name: str) -> None:
         assert result.matches, result.problems
 
 
+class Scaled(torch.nn.Module):
+    """aten.addcmul is one operator, and a product and a sum after decompositions."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(x, x, x, value=2).relu()
+
+
+def test_node_fixes_run_again_after_decompositions() -> None:
+    seen: list[Any] = []
+
+    @register_fx_node_fix("dynamo")
+    def products_to_sums(gm: torch.fx.GraphModule, node: torch.fx.Node) -> bool:
+        seen.append(node.target)
+        if node.target is not aten.mul.Tensor or not isinstance(node.args[1], torch.fx.Node):
+            return False
+        with gm.graph.inserting_after(node):
+            total = gm.graph.call_function(aten.add.Tensor, node.args)
+        node.replace_all_uses_with(total)
+        return True
+
+    x = torch.randn(3, 4)
+    program = export(Scaled(), {"x": x})
+    torch.testing.assert_close(program.module()(x=x), (x + 2 * x * x).relu())
+    assert aten.mul.Tensor not in seen
+    decomposed = program.run_decompositions()
+    assert aten.mul.Tensor in seen
+    decomposed.validate()
+    torch.testing.assert_close(decomposed.module()(x=x), (x + (2 * x + x)).relu())
+    # those that were registered when it was exported
+    with registries.restored():
+        fx_fixes._FX_NODE_FIXES.clear()
+        again = program.run_decompositions()
+    torch.testing.assert_close(again.module()(x=x), decomposed.module()(x=x))
+
+
+def test_fixes_that_spoil_a_decomposed_program_are_refused() -> None:
+    @register_fx_node_fix("dynamo")
+    def spoil(gm: torch.fx.GraphModule, node: torch.fx.Node) -> bool:
+        if node.target is aten.mul.Tensor:
+            node.target = torch.ops.aten.mul_.Tensor
+        return False
+
+    x = torch.randn(3, 4)
+    program = export(Scaled(), {"x": x})
+    torch.testing.assert_close(program.module()(x=x), (x + 2 * x * x).relu())
+    with pytest.raises(errors.InvalidArgumentError, match="node fixes leave"):
+        program.run_decompositions()
+
+
 def test_loops_are_unrolled_for_fixes() -> None:
     class Sums(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

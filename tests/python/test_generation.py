@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import DynamicCache, GenerationConfig, masking_utils
 
 import generative
 import models
 import state_of
 from portwright import tree
 from portwright.errors import InvalidArgumentError, UnsupportedError
-from portwright.exporters import DynamoConfig, DynamoExporter, OnnxExporter
+from portwright.exporters import DynamoConfig, DynamoExporter, OnnxExporter, kept_state
 from portwright.exporters.utils import (
     decompose_for_generation,
     decompose_multimodal,
@@ -25,9 +25,12 @@ from portwright.verify import CAPTURE_TOLERANCE, RUNTIME_TOLERANCE, compare
 from portwright.verify_generation import verify_generation
 
 DYNAMIC = {"dynamic": True}
+FLAGS = ("use_cache", "return_dict")
+RECURRENT = "rg_lru.recurrent_states"
 COMPONENTS = {
     "qwen3": ["prefill", "decode"],
     "gpt2": ["prefill", "decode"],
+    "mistral": ["prefill", "decode"],
     "mixtral": ["prefill", "decode"],
     "t5": ["encoder", "prefill", "decode"],
     "bart": ["encoder", "prefill", "decode"],
@@ -35,6 +38,8 @@ COMPONENTS = {
     "mamba": ["prefill", "decode"],
     "bamba": ["prefill", "decode"],
     "rwkv": ["prefill", "decode"],
+    "recurrent_gemma": ["prefill", "decode"],
+    "parakeet": ["encoder", "prefill", "decode"],
     "llava": ["image_encoder", "multi_modal_projector", "language_model", "lm_head", "decode"],
     "qwen2_vl": ["image_encoder", "language_model", "lm_head", "decode"],
     "qwen2_audio": [
@@ -54,6 +59,117 @@ def test_tokens_equal_eager(name: str) -> None:
     result = verify_generation(DynamoExporter(), model, inputs, DYNAMIC)
     assert result.problem == ""
     assert result.components == COMPONENTS[name]
+
+
+@pytest.mark.parametrize("exporter", [DynamoExporter, OnnxExporter])
+@pytest.mark.parametrize("length", [3, 8, 12])
+def test_a_window_that_fills(exporter: Any, length: int) -> None:
+    """Captured with room for many tokens, at the last one, and past it; 12 tokens follow."""
+    model, _ = generative.case("mistral")
+    result = verify_generation(
+        exporter(), model, generative.text(length), DYNAMIC, tolerance=RUNTIME_TOLERANCE
+    )
+    assert result.problem == ""
+
+
+@pytest.mark.parametrize("length", [3, 12])
+def test_a_window_of_fixed_size_that_fills(length: int) -> None:
+    model, _ = generative.case("mistral")
+    config = copy.deepcopy(model.generation_config)
+    config.cache_implementation, config.max_cache_len = "static", 32
+    given = generative.text(length)
+    result = verify_generation(DynamoExporter(), model, given, DYNAMIC, generation_config=config)
+    assert result.problem == ""
+
+
+@pytest.mark.parametrize("option", ["multi_token_decode", "merge_decode"])
+@pytest.mark.parametrize("exporter", [DynamoExporter, OnnxExporter])
+@pytest.mark.parametrize("name", ["qwen3", "mistral"])
+def test_decodes_of_several_tokens(name: str, exporter: Any, option: str) -> None:
+    given: dict[str, Any] = {option: True}
+    model, inputs = generative.case(name)
+    result = verify_generation(
+        exporter(), model, inputs, DYNAMIC, tolerance=RUNTIME_TOLERANCE, **given
+    )
+    assert result.problem == ""
+    assert result.components == ["prefill", "decode"][option == "merge_decode" :]
+
+
+@pytest.mark.parametrize("option", ["multi_token_decode", "merge_decode"])
+def test_decodes_of_several_tokens_with_windows_of_fixed_size(option: str) -> None:
+    model, inputs = generative.case("mistral")
+    config = copy.deepcopy(model.generation_config)
+    config.cache_implementation, config.max_cache_len = "static", 32
+    options: dict[str, Any] = {option: True, "generation_config": config}
+    result = verify_generation(DynamoExporter(), model, inputs, DYNAMIC, **options)
+    assert result.problem == ""
+
+
+def test_state_that_modules_keep_is_an_input_and_an_output() -> None:
+    model, inputs = generative.case("recurrent_gemma")
+    before = state_of.of_run(model, inputs)
+    module, given = decompose_for_generation(model, inputs)["decode"]
+    assert state_of.difference(before, state_of.of_run(model, inputs)) == []
+    kept = [f"model.layers.{layer}.temporal_block" for layer in (0, 1)]
+    names = {f"{block}.{name}" for block in kept for name in ("conv1d_state", RECURRENT)}
+    assert set(given["kept_state"]) == names
+    program = DynamoExporter().export(module, given, DYNAMIC)
+    assert {f"kept_state.{name}" for name in names} <= set(program.captured.output_names)
+    with torch.no_grad():
+        expected = module(**copy.deepcopy(given))
+    other = copy.deepcopy(given)
+    for tensor in other["kept_state"].values():
+        tensor += 1
+    run = program.module()
+    plain = {key: value for key, value in given.items() if key not in FLAGS}
+    torch.testing.assert_close(run(**copy.deepcopy(plain))["logits"], expected["logits"])
+    plain["kept_state"] = other["kept_state"]
+    changed = run(**plain)["logits"]
+    assert not torch.allclose(changed, expected["logits"])
+    with pytest.raises(UnsupportedError, match="conv1d_state"):
+        decompose_prefill_decode(model, inputs, multi_token_decode=True)
+
+
+class Counter(torch.nn.Module):
+    """Keeps a tensor that it writes to, one that it sets anew in a list, and one that is not
+    read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = torch.zeros(2)
+        self.last: list[torch.Tensor] = []
+        self.unread: Any = None
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.total += x
+        previous = self.last[0] if self.last else torch.zeros(2)
+        self.last = [x]
+        self.unread = x + 1
+        return {"y": self.total * 2 + previous}
+
+
+def test_kept_state_is_found_by_what_is_read_and_written() -> None:
+    model, x = Counter(), torch.tensor([1.0, 2.0])
+    with kept_state.observed(model) as calls:
+        model(x)
+    assert calls[0].written == {"total", "last", "unread"} and calls[0].read == {}
+    with kept_state.observed(model, calls[0].written) as calls:
+        model(x)
+    assert calls[0].read.keys() == {"total", "last"}
+    torch.testing.assert_close(calls[0].read["total"], x)  # as it was when it was read
+    module = kept_state.WithKeptState(model, ["total", "last"], [])
+    result = module(x=x, kept_state={"total": torch.ones(2), "last": [torch.ones(2)]})
+    torch.testing.assert_close(result["y"], 2 * (x + 1) + 1)
+    torch.testing.assert_close(result["kept_state"], {"total": x + 1, "last": [x]})
+
+
+def test_empty_caches_stay_empty_when_a_capture_starts_again() -> None:
+    model, _ = generative.case("qwen3")
+    cache = DynamicCache(config=model.config)
+    leaves, spec = tree.flatten({"cache": cache})
+    copied = spec.unflatten([tensor for _, tensor in leaves])["cache"]
+    copied.update(torch.ones(1, 2, 3, 8), torch.ones(1, 2, 3, 8), 0)
+    assert copied.layers[0].keys is not None and cache.layers[0].keys is None
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "qwen2_audio"])
@@ -197,3 +313,24 @@ def test_generation_config_is_passed_and_kept() -> None:
     decode = decompose_for_generation(model, inputs, config)["decode"][1]
     assert decode["past_key_values"].layers[0].keys.shape[-2] == 24
     assert config.max_new_tokens == 5
+
+
+class Lengthens(torch.nn.Module):
+    """Ids of blocks and a mask for a cache that holds 4 tokens and has dropped `count`."""
+
+    def forward(self, ids: torch.Tensor, count: torch.Tensor) -> dict[str, torch.Tensor]:
+        dropped = count.item()
+        padded = masking_utils.maybe_pad_block_sequence_ids(ids, None, 4, dropped)
+        return {"ids": padded, "mask": masking_utils.prepare_padding_mask(ids > 0, 4, dropped)}
+
+
+@pytest.mark.parametrize("sample", [(7, 1), (5, 3)])
+def test_masks_are_lengthened_whether_tokens_were_dropped_or_not(sample: tuple[int, int]) -> None:
+    def inputs(length: int, dropped: int) -> dict[str, torch.Tensor]:
+        return {"ids": torch.ones(2, length, dtype=torch.int64), "count": torch.tensor(dropped)}
+
+    program = DynamoExporter().export(Lengthens(), inputs(*sample), DYNAMIC)
+    assert program.program.guards() == []
+    for length, dropped in [(7, 1), (5, 3), (5, 1), (4, 0), (3, 0)]:
+        given = inputs(length, dropped)
+        torch.testing.assert_close(program.module()(**given), Lengthens()(**given))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -55,3 +57,64 @@ def test_what_depends_on_a_size_that_small_steps_do_not_move(pool: nn.Module) ->
     for shape in ((2, 1600), (3, 2400), (1, 6000), (2, 960)):
         x = torch.randn(shape)
         torch.testing.assert_close(program.run({"x": x}), Pools()(x))
+
+
+@pytest.mark.parametrize(("kernel", "length"), [(2, 400), (64, 6400), (3, 1000)])
+def test_sizes_that_move_little_near_the_sample(kernel: int, length: int) -> None:
+    """The result's size moves by one or not at all there, as many an expression does."""
+    pool = nn.AvgPool1d(kernel)
+
+    class Pools(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return pool(x[:, None, : x.shape[1] // 10 - 1])
+
+    program = capture(Pools().eval(), {"x": torch.randn(2, length)}, dynamic=True)
+    for shape in ((2, length), (3, length + 10), (1, 2 * length), (5, 5 * length + 7)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(program.run({"x": x}), Pools()(x))
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["Avg", "Max"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+        {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+        {"kernel_size": 2, "stride": 5, "ceil_mode": True},
+        {"kernel_size": 40, "ceil_mode": True},
+        {"kernel_size": 2, "dilation": 3, "stride": 1},
+    ],
+)
+def test_pools_of_any_size(dims: int, kind: str, options: dict[str, Any]) -> None:
+    if "dilation" in options and kind == "Avg":
+        options = {**options, "stride": 4}
+        del options["dilation"]
+    if (
+        dims == 3 and options["kernel_size"] == 40
+    ):  # of three dims none may be larger than the input
+        options = {**options, "kernel_size": 10}
+    pool = getattr(nn, f"{kind}Pool{dims}d")(**options)
+
+    def inputs(size: int, batch: int) -> dict[str, torch.Tensor]:
+        return {"input": torch.randn(batch, 3, *range(size, size + dims))}
+
+    program = capture(pool, inputs(11, 2), dynamic=True)
+    for size, batch in ((11, 2), (12, 3), (13, 1), (14, 2), (45 if dims == 3 else 95, 2)):
+        given = inputs(size, batch)
+        torch.testing.assert_close(program.run(given), pool(**given))
+
+
+def test_tiles_and_strides_that_are_sizes() -> None:
+    class Tiles(nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> Any:
+            blocks = y.shape[0]
+            rows = x.reshape(-1, 4).tile(3 * blocks, 1)
+            return rows, x.tile(2), rows[blocks - 1 : rows.shape[0] : blocks]
+
+    program = capture(Tiles(), {"x": torch.randn(8), "y": torch.randn(3)}, dynamic=True)
+    for size, blocks in ((8, 3), (4, 2), (40, 7)):
+        given = {"x": torch.randn(size), "y": torch.randn(blocks)}
+        for found, expected in zip(program.run(given), Tiles()(**given), strict=True):
+            torch.testing.assert_close(found, expected)

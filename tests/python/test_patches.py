@@ -294,3 +294,32 @@ def test_mra_takes_one_text_as_it_takes_several() -> None:
             with torch.no_grad():
                 expected = model(**given).last_hidden_state
             torch.testing.assert_close(program(**given).last_hidden_state, expected)
+
+
+@pytest.mark.parametrize("name", ["SEW", "SEWD"])
+def test_sew_takes_odd_and_even_numbers_of_frames(name: str) -> None:
+    import transformers
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_dim=(8, 8),
+        conv_stride=(5, 2),
+        conv_kernel=(10, 3),
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+    )
+    model = getattr(transformers, f"{name}Model")(config).eval()
+    sample = {"input_values": torch.randn(2, 400)}
+    exported = DynamoExporter().export(model, sample, {"dynamic": True})
+    counts = set()
+    for length in (400, 410, 655, 1203):
+        given = {"input_values": torch.randn(2, length)}
+        with torch.no_grad():
+            expected = model(**given).last_hidden_state
+        counts.add(expected.shape[1] % 2)
+        torch.testing.assert_close(exported.module()(**given).last_hidden_state, expected)
+    assert counts == {0, 1}

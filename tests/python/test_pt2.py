@@ -14,6 +14,7 @@ import torch
 from transformers import DynamicCache
 
 import models
+import portwright
 from portwright import _core, pytree_context, pytrees
 from portwright.errors import CorruptFileError, FileError, GuardViolatedError, UnsupportedError
 from portwright.exporters import DynamoConfig, DynamoExporter
@@ -42,23 +43,156 @@ def test_models_load_and_equal_eager_at_every_shape(name: str, tmp_path: Path) -
         assert result.matches, result.problems
 
 
+class Chunks(torch.nn.Module):
+    """Data that decides a size, several results of one operator, and a buffer that is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor, wanted: torch.Tensor) -> Any:
+        self.seen += 1
+        first, second = x.chunk(2, dim=-1)
+        best, at = torch.topk(first, 2)
+        return best * 0.5, at, second[wanted > 0], x.shape[0] * 2
+
+
 class Sums(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """A loop over rows that carries, stacks, reads its round's number and a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(2))
+
+    def forward(self, x: torch.Tensor) -> Any:
         total = torch.zeros(x.shape[1])
+        rows = []
         for i in range(x.shape[0]):
-            total = total * 0.5 + x[i]
+            total = total * self.weight + x[i] * i + x.shape[0]
+            rows.append(total * 2)
+        return total, torch.stack(rows)
+
+
+class Products(torch.nn.Module):
+    """A loop in a loop, whose lengths are sizes."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(())
+        for i in range(x.shape[0]):
+            for j in range(y.shape[0]):
+                total = total * 0.5 + x[i] * y[j]
         return total
 
 
-def test_loops_are_unrolled_in_files_and_kept_in_the_native_program(tmp_path: Path) -> None:
-    model = Sums()
-    program = exported(model, {"x": torch.randn(3, 2)})
-    x = torch.randn(5, 2)
-    assert_same(program.module()(x=x), model(x))
+class Ragged(torch.nn.Module):
+    """A loop whose rounds give pieces of different sizes."""
+
+    def forward(self, x: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[:size] * 2 for size in sizes.tolist()])
+
+
+LOOPS = {
+    "sums": (Sums, [{"x": torch.randn(rows, 2)} for rows in (3, 5, 1)]),
+    "products": (
+        Products,
+        [{"x": torch.randn(rows), "y": torch.randn(more)} for rows, more in ((3, 4), (5, 2))],
+    ),
+}
+
+
+def described(value: Any) -> str:
+    if torch.is_tensor(value):
+        sizes = [str(size) for size in (*value.shape, *value.stride())]
+        return f"{value.dtype} {sizes} {value.device} {value.requires_grad}"
+    return f"{type(value).__name__} {value}"
+
+
+@pytest.mark.parametrize("name", ["chunks", "sums", "products", *models.CASES])
+def test_the_graph_is_the_one_that_torch_reads_from_the_file(name: str, tmp_path: Path) -> None:
+    if name == "chunks":
+        wanted = torch.tensor([1, 0, 2])
+        program = exported(Chunks(), {"x": torch.randn(3, 8), "wanted": wanted})
+    elif name in LOOPS:
+        make, inputs = LOOPS[name]
+        program = exported(make(), inputs[0])
+    else:
+        case = models.case(name)
+        program = exported(case.model, case.inputs)
+    other = loaded(program, tmp_path)
+    assert str(program.graph_signature) == str(other.graph_signature)
+    assert str(program.range_constraints) == str(other.range_constraints)
+    values = same_graphs(program.graph_module, other.graph_module)
+    tensors = [value for value in values if torch.is_tensor(value)]
+    assert len({tensor.untyped_storage()._cdata for tensor in tensors}) == len(tensors) > 0
+
+
+def same_graphs(ours: torch.fx.GraphModule, other: torch.fx.GraphModule) -> list[Any]:
+    """Compares two graphs with those inside them; gives the values of ours."""
+    values = []
+    for mine, theirs in zip(ours.graph.nodes, other.graph.nodes, strict=True):
+        assert (mine.op, mine.name, mine.target) == (theirs.op, theirs.name, theirs.target)
+        assert (str(mine.args), str(mine.kwargs)) == (str(theirs.args), str(theirs.kwargs))
+        assert mine.meta.keys() == theirs.meta.keys()
+        for key in mine.meta:
+            found, wanted = (torch.utils._pytree.tree_leaves(n.meta[key]) for n in (mine, theirs))
+            assert list(map(described, found)) == list(map(described, wanted)), (mine, key)
+        if mine.op == "get_attr":
+            bodies = ours.get_submodule(mine.target), other.get_submodule(theirs.target)
+            values += same_graphs(*bodies)
+        elif mine.op != "output":
+            values.append(mine.meta.get("val"))
+    return values
+
+
+@pytest.mark.parametrize("name", list(LOOPS))
+@pytest.mark.parametrize("grad", [False, True])
+def test_loops_run_any_number_of_rounds_from_files(name: str, grad: bool, tmp_path: Path) -> None:
+    make, inputs = LOOPS[name]
+    model = make()
+    program = exported(model, inputs[0])
+    assert _core.fits_pt2(program.program)
+    runs = [program.module(), loaded(program, tmp_path).module()]
+    runs.append(portwright.load(tmp_path / "model.pt2").module())
+    runs.append(program.as_torch_program().module())
+    for given in inputs:
+        for run in runs:
+            with torch.set_grad_enabled(grad):
+                found = run(**given)
+            torch.testing.assert_close(found, model(**given), check_stride=False)
+
+
+def test_a_file_refuses_a_loop_without_rounds(tmp_path: Path) -> None:
+    run = loaded(exported(Sums(), {"x": torch.randn(3, 2)}), tmp_path).module()
+    with pytest.raises(
+        (AssertionError, RuntimeError), match=r"captured for inputs with .* >= 1|>= "
+    ):
+        run(x=torch.randn(0, 2))
+
+
+def test_loops_that_join_pieces_are_unrolled_in_files(tmp_path: Path) -> None:
+    model = Ragged()
+    program = exported(model, {"x": torch.randn(5, 2), "sizes": torch.tensor([2, 3])})
+    assert not _core.fits_pt2(program.program)
+    x, sizes = torch.randn(5, 2), torch.tensor([1, 3, 2])
+    assert_same(program.module()(x=x, sizes=sizes), model(x, sizes))
     run = loaded(program, tmp_path).module()
-    assert_same(run(x=x[:3]), model(x[:3]))
+    assert_same(run(x=x, sizes=sizes[:2]), model(x, sizes[:2]))
     with pytest.raises(RuntimeError):
-        run(x=x)
+        run(x=x, sizes=sizes)
+
+
+class Longer(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return y[x.shape[0] :] * 2 if y.shape[0] >= x.shape[0] + 3 else y
+
+
+def test_sizes_of_one_are_raised_to_where_the_guards_hold(tmp_path: Path) -> None:
+    program = exported(Longer(), {"x": torch.randn(1), "y": torch.randn(4)})
+    x, y = torch.randn(3), torch.randn(7)
+    for other in (loaded(program, tmp_path), program.run_decompositions({})):
+        assert_same(other.module()(x=x, y=y), Longer()(x, y))
+        with pytest.raises((RuntimeError, AssertionError)):
+            other.module()(x=x, y=y[:5])
 
 
 def test_another_process_needs_only_portwright(tmp_path: Path) -> None:

@@ -360,3 +360,12 @@ def test_masks_built_by_vmap() -> None:
         return function(torch.arange(2), torch.arange(1), rows, rows)
 
     check(mask, SIZES)
+
+
+def test_the_last_rows_of_any_number_need_no_decision() -> None:
+    program = check(lambda x: x[-3:] * 2, [(5, 2), (2, 2), (3, 2), (9, 2)])
+    assert program.program.guards() == []
+
+
+def test_a_view_of_no_elements_is_always_possible() -> None:
+    check(lambda x: x[:, None, 6:].view(x.shape[0], 1, 1, 0) + 1, [(3, 6), (5, 6)])

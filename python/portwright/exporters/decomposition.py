@@ -13,16 +13,9 @@ from typing import Any
 import torch
 
 from portwright.errors import InvalidArgumentError, UnsupportedError
-from portwright.exporters.merging import check_empty_past, merged_decode
-from portwright.exporters.recording import Call, recorded, undisturbed
-
-Component = tuple[torch.nn.Module, dict[str, Any]]
-Components = dict[str, Component]
-
-_MODALITIES = ("image", "audio")
-# Projectors have no accessor; these are the names that models agree on.
-_PROJECTORS = ("multi_modal_projector", "connector", "embed_vision", "embed_audio")
-_HEADS = ("lm_head",)
+from portwright.exporters.parts import Components, first_calls, multimodal_parts, ordered
+from portwright.exporters.recording import recorded, undisturbed
+from portwright.exporters.steps import Generation
 
 
 def decompose_prefill_decode(
@@ -50,7 +43,7 @@ def decompose_prefill_decode(
             two tokens at once.
         RuntimeError: generate() failed; its own error is the cause.
     """
-    return _Generation(model, inputs, generation_config, multi_token_decode).stages()
+    return Generation(model, inputs, generation_config, multi_token_decode).stages()
 
 
 def decompose_multimodal(model: torch.nn.Module, inputs: Mapping[str, Any]) -> Components:
@@ -72,7 +65,7 @@ def decompose_multimodal(model: torch.nn.Module, inputs: Mapping[str, Any]) -> C
         ValueError: the model has no encoder of images or sounds, or no language model.
         RuntimeError: forward failed; its own error is the cause.
     """
-    parts = _multimodal_parts(model)
+    parts = multimodal_parts(model)
     if not parts:
         raise InvalidArgumentError(
             f"{type(model).__name__} has no multimodal parts: an image or audio encoder "
@@ -88,7 +81,7 @@ def decompose_multimodal(model: torch.nn.Module, inputs: Mapping[str, Any]) -> C
         raise RuntimeError(
             f"{type(model).__name__}.forward failed on the inputs {', '.join(inputs)}: {error}"
         ) from error
-    return _first_calls(parts, calls)
+    return first_calls(parts, calls)
 
 
 def decompose_for_generation(
@@ -111,17 +104,19 @@ def decompose_for_generation(
     Returns:
         `{name: (module, inputs)}`: "prefill" and "decode", and "encoder" where generate() runs one
         before; of multimodal models those of `decompose_multimodal` instead of "prefill".
+        Where a step leaves something for the next one outside of forward's result, its module is a
+        `WithKeptState` around the model, and what it reads of that the input "kept_state".
 
     Raises:
         See `decompose_prefill_decode`, and UnsupportedError: the first step of the model is not
         its decode step with an empty past, so that they cannot be merged.
     """
-    generation = _Generation(model, inputs, generation_config, multi_token_decode, merge_decode)
+    generation = Generation(model, inputs, generation_config, multi_token_decode, merge_decode)
     stages = generation.stages()
-    prefill_module, prefill_inputs = stages["prefill"]
-    if is_multimodal(prefill_module):
-        parts = decompose_multimodal(prefill_module, prefill_inputs)
-        components = _ordered(generation.outside_forward() | parts) | {"decode": stages["decode"]}
+    if is_multimodal(generation.module):
+        parts = decompose_multimodal(generation.module, generation.first_inputs())
+        _refuse_state_of(parts, generation)
+        components = ordered(parts | generation.outside_forward()) | {"decode": stages["decode"]}
     else:
         components = generation.outside_forward() | stages
     if merge_decode:
@@ -131,146 +126,17 @@ def decompose_for_generation(
 
 def is_multimodal(model: torch.nn.Module) -> bool:
     """Whether the model has an encoder of images or sounds, and a language model."""
-    return bool(_multimodal_parts(model))
+    return bool(multimodal_parts(model))
 
 
-def _multimodal_parts(model: Any) -> dict[str, torch.nn.Module]:
-    """The parts by component name; empty unless there is an encoder and a language model."""
-    encoders = _modal_encoders(model)
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
-    if not encoders or decoder is None or decoder is model:
-        return {}
-    parts = encoders | _named_parts(model, _PROJECTORS)
-    return parts | {"language_model": decoder} | _named_parts(model, _HEADS)
-
-
-def _modal_encoders(model: Any) -> dict[str, torch.nn.Module]:
-    if not hasattr(model, "get_encoder"):
-        return {}
-    # get_encoder gives the model itself where it finds none, None for a tower that is left out, and
-    # in text models with an encoder the same one whatever it is asked for.
-    found = {
-        f"{modality}_encoder": model.get_encoder(modality=modality) for modality in _MODALITIES
-    }
-    encoders = list(found.values())
-    return {
-        name: encoder
-        for name, encoder in found.items()
-        if encoder is not None and encoder is not model and encoders.count(encoder) == 1
-    }
-
-
-def _named_parts(model: torch.nn.Module, names: tuple[str, ...]) -> dict[str, torch.nn.Module]:
-    base = getattr(model, "base_model", model)
-    found = {name: getattr(model, name, None) or getattr(base, name, None) for name in names}
-    return {name: part for name, part in found.items() if part is not None}
-
-
-def _first_calls(parts: Mapping[str, torch.nn.Module], calls: list[Call]) -> Components:
-    """By part the inputs of its first call; parts that were not called are left out."""
-    return {
-        name: next((call.module, call.arguments) for call in calls if call.module is module)
-        for name, module in parts.items()
-        if any(call.module is module for call in calls)
-    }
-
-
-def _ordered(components: Components) -> Components:
-    encoders = tuple(f"{modality}_encoder" for modality in _MODALITIES)
-    names = ("encoder", *encoders, *_PROJECTORS, "language_model", *_HEADS)
-    return {name: components[name] for name in names if name in components}
-
-
-class _Generation:
-    """A recorded run of generate()."""
-
-    def __init__(
-        self,
-        model: Any,
-        inputs: Mapping[str, Any],
-        generation_config: Any,
-        multi_token_decode: bool,
-        merge_decode: bool = False,
-    ) -> None:
-        if not getattr(model, "can_generate", lambda: False)():
-            raise InvalidArgumentError(
-                f"{type(model).__name__} cannot generate: use a class with a language-modeling "
-                "head, for example one that AutoModelForCausalLM gives"
+def _refuse_state_of(parts: Components, generation: Generation) -> None:
+    """A part's program has no place for what its modules leave for the decode step."""
+    paths = {id(module): path for path, module in generation.module.named_modules()}
+    for name, (part, _) in parts.items():
+        kept = [n for n in generation.state if n.startswith(paths.get(id(part), name) + ".")]
+        if kept:
+            raise UnsupportedError(
+                f"'{name}' keeps state for the decode step in {', '.join(sorted(kept))}, which the "
+                "parts of a multimodal model do not hand on. Export what "
+                "decompose_prefill_decode(model, inputs) gives"
             )
-        self._model = model
-        self._multi_token = multi_token_decode or merge_decode
-        self._merge = merge_decode
-        # One step is left out before those of decode: an encoder-decoder model's first has a past
-        # of one token, which broadcasts to any length and so would hide what depends on it.
-        self._steps = 4 if self._multi_token else 3
-        self._parts = self._encoders()
-        self._calls = self._run(inputs, generation_config, [model])
-        self._module = model
-        if len(self._calls_of(model)) < self._steps:
-            # generate() hands over to a part of the model, as that of BLIP-2 does.
-            inner = [m for m in model.modules() if m is not model and hasattr(m, "can_generate")]
-            self._calls = self._run(inputs, generation_config, inner)
-            self._module = self._outermost(inner)
-
-    def stages(self) -> Components:
-        """The first step, and one after it."""
-        first, _, *later = [call.arguments for call in self._calls_of(self._module)]
-        decode = merged_decode(self._module, later[:2]) if self._multi_token else later[0]
-        if self._merge:
-            check_empty_past(self._module, first, decode)
-        return {"prefill": (self._module, first), "decode": (self._module, decode)}
-
-    def outside_forward(self) -> Components:
-        """Encoders that generate() runs itself before the first step, and their inputs."""
-        first = next(i for i, call in enumerate(self._calls) if call.module is self._module)
-        return _first_calls(self._parts, self._calls[:first])
-
-    def _encoders(self) -> dict[str, Any]:
-        parts: dict[str, Any] = _modal_encoders(self._model) | _named_parts(
-            self._model, _PROJECTORS
-        )
-        encoder = self._model.get_encoder() if self._model.config.is_encoder_decoder else None
-        if encoder not in (None, self._model, *parts.values()):
-            parts["encoder"] = encoder
-        return parts
-
-    def _calls_of(self, module: torch.nn.Module) -> list[Call]:
-        return [call for call in self._calls if call.module is module]
-
-    def _run(
-        self, inputs: Mapping[str, Any], generation_config: Any, watched: list[torch.nn.Module]
-    ) -> list[Call]:
-        model = self._model
-        config = copy.deepcopy(
-            model.generation_config if generation_config is None else generation_config
-        )
-        config.max_new_tokens = config.min_new_tokens = self._steps
-        config.max_length = config.min_length = None
-        given = {name: value for name, value in inputs.items() if name not in _LENGTHS}
-        modules = {id(m): m for m in (*watched, *self._parts.values())}
-        try:
-            with undisturbed(model), recorded(modules.values()) as calls:
-                model.generate(**copy.deepcopy(given), generation_config=config)
-        except UnsupportedError:
-            raise
-        except Exception as error:
-            raise RuntimeError(
-                f"{type(model).__name__}.generate() failed on the inputs {', '.join(inputs)}: "
-                f"{error}. They must be what generate() takes"
-            ) from error
-        return calls
-
-    def _outermost(self, inner: list[torch.nn.Module]) -> torch.nn.Module:
-        for module in inner:
-            if len(self._calls_of(module)) >= self._steps:
-                return module
-        counts = {type(m).__name__: len(self._calls_of(m)) for m in (self._model, *inner)}
-        raise UnsupportedError(
-            f"generate() of {type(self._model).__name__} calls no model's forward once per token "
-            f"(for {self._steps} tokens it called {counts}), so there are no prefill and decode "
-            "steps. Export the modules that it calls by themselves"
-        )
-
-
-# Lengths that the caller may have among generate's arguments; the recording sets its own.
-_LENGTHS = ("max_new_tokens", "min_new_tokens", "max_length", "min_length")

@@ -39,16 +39,21 @@ class ExportedProgram(torch.export.ExportedProgram):
 
     Args:
         captured: the capture.
-        unrolled: gives the same model captured without loops, which FX graphs and files do not
-            hold; asked only for a program that has some.
+        unrolled: gives the same model captured without loops; asked only for a program with loops
+            that FX graphs and files do not hold.
+        after_decompositions: edits what `run_decompositions` gives.
     """
 
     def __init__(
-        self, captured: CapturedProgram, unrolled: Callable[[], CapturedProgram] | None = None
+        self,
+        captured: CapturedProgram,
+        unrolled: Callable[[], CapturedProgram] | None = None,
+        after_decompositions: Callable[[torch.export.ExportedProgram], None] | None = None,
     ) -> None:
         # Not torch's: it would need the graph.
         self._captured = captured
-        self._unrolled = unrolled if _core.has_loops(captured.program) else None
+        self._after_decompositions = after_decompositions
+        self._unrolled = None if _core.fits_pt2(captured.program) else unrolled
 
     def __getattr__(self, name: str) -> Any:
         if name not in _FILLED_IN:
@@ -68,8 +73,11 @@ class ExportedProgram(torch.export.ExportedProgram):
         return self._plain().module(check_guards=check_guards)
 
     def run_decompositions(self, *args: Any, **kwargs: Any) -> torch.export.ExportedProgram:
-        """As `torch.export.ExportedProgram.run_decompositions`."""
+        """As `torch.export.ExportedProgram.run_decompositions`; the node fixes that were registered
+        when the program was exported run again on what it gives."""
         decomposed: torch.export.ExportedProgram = self._plain().run_decompositions(*args, **kwargs)
+        if self._after_decompositions is not None:
+            self._after_decompositions(decomposed)
         return decomposed
 
     def save(self, path: str | os.PathLike[str]) -> int:
@@ -113,7 +121,7 @@ class ExportedProgram(torch.export.ExportedProgram):
 
     @functools.cached_property
     def _for_files(self) -> tuple[_core.Program, _core.Pt2Interface]:
-        """The Program without loops, and its containers."""
+        """The Program as files hold it, and its containers."""
         captured = self._captured if self._unrolled is None else self._unrolled()
         inputs = pytrees.describe(captured.input_tree, arguments=True)
         outputs = pytrees.describe(captured.output_tree, arguments=False)

@@ -16,7 +16,7 @@ from portwright.capture import CapturedProgram, Decompositions, capture
 from portwright.exporters.base import HfExporter, logger
 from portwright.exporters.configs import DynamoConfig
 from portwright.exporters.exported_program import ExportedProgram
-from portwright.exporters.fx_fixes import with_fixes
+from portwright.exporters.fx_fixes import node_fixes_again, with_fixes
 from portwright.exporters.model_state import reset_model_state
 from portwright.exporters.patching import apply_patches
 from portwright.exporters.utils import (
@@ -56,7 +56,8 @@ class DynamoExporter(HfExporter):
         """
         attempt = functools.partial(self._capture, model, sample_inputs, self._config(config))
         unrolled = functools.partial(attempt, loops=False)
-        return ExportedProgram(with_fixes(attempt(), self.backends, unrolled), unrolled)
+        again = node_fixes_again(self.backends)
+        return ExportedProgram(with_fixes(attempt(), self.backends, unrolled), unrolled, again)
 
     def _capture(
         self,

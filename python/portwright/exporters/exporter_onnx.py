@@ -126,7 +126,7 @@ class ONNXProgram:
             GuardViolatedError: sizes that the model was not captured for.
         """
         leaves = tree.match(self._captured.input_tree, inputs)
-        symbols = self._captured.interpreter.check(leaves)
+        symbols = self._captured.interpreter.known_symbols(leaves)
         if self._session is None:
             self._session = self._open()
         given = dict(zip(self._captured.input_names, leaves, strict=True))
@@ -150,8 +150,8 @@ class ONNXProgram:
         results = results[written:]
         return self._captured.output_tree.unflatten(
             results,
-            # numbers that come from data are not among the graph's outputs: None
-            lambda number: _core.value_of_number(number.node, symbols, data=False),
+            # numbers that other data decides are not among the graph's outputs: None
+            lambda number: _core.value_of_number(number.node, symbols),
         )
 
     def _open(self) -> Any:

@@ -16,6 +16,7 @@ from torch._guards import detect_fake_mode
 
 from portwright import _core
 from portwright.capture import CapturedProgram
+from portwright.errors import InvalidArgumentError
 from portwright.exporters.exported_program import ExportedProgram
 from portwright.torch_import import import_program
 
@@ -29,8 +30,9 @@ _FX_PROGRAM_FIXES: dict[str, list[ProgramFix]] = {}
 def register_fx_node_fix(backend: str) -> Callable[[NodeFix], NodeFix]:
     """Registers `fix(gm, node) -> bool` for exports to `backend` ("dynamo": every export).
 
-    It is called for each call_function node of the captured graph. It may edit the graph around
-    the node, and returns True when the node needs no further fix.
+    It is called for each call_function node of the captured graph, and again for those that
+    `run_decompositions()` of the exported program gives. It may edit the graph around the node, and
+    returns True when the node needs no further fix.
     """
 
     def register(fix: NodeFix) -> NodeFix:
@@ -54,7 +56,10 @@ def register_fx_program_fix(backend: str) -> Callable[[ProgramFix], ProgramFix]:
 def apply_fx_node_fixes(backend: str, graph_module: torch.fx.GraphModule) -> None:
     """Calls the node fixes of `backend` on each call_function node, the first that returns True
     being its last, removes the nodes that nothing uses any more, and recompiles."""
-    fixes = tuple(_FX_NODE_FIXES.get(backend, ()))
+    _apply(tuple(_FX_NODE_FIXES.get(backend, ())), graph_module)
+
+
+def _apply(fixes: Sequence[NodeFix], graph_module: torch.fx.GraphModule) -> None:
     for module in graph_module.modules():
         if not isinstance(module, torch.fx.GraphModule):
             continue
@@ -71,6 +76,28 @@ def apply_fx_program_fixes(backend: str, exported_program: torch.export.Exported
         fix(exported_program)
 
 
+def node_fixes_again(backends: Sequence[str]) -> ProgramFix | None:
+    """What runs the node fixes that the backends have now on a program whose operators torch has
+    decomposed, for the nodes that it made; None where there are none.
+
+    It raises InvalidArgumentError where they leave a program that torch's verifier refuses.
+    """
+    fixes = [tuple(_FX_NODE_FIXES.get(backend, ())) for backend in backends]
+
+    def run(program: torch.export.ExportedProgram) -> None:
+        for of_backend in fixes:
+            _apply(of_backend, program.graph_module)
+        complete(program)
+        try:
+            program.validate()  # type: ignore[no-untyped-call]
+        except torch._export.verifier.SpecViolationError as error:
+            raise InvalidArgumentError(
+                f"the node fixes leave a decomposed program that torch refuses: {error}"
+            ) from error
+
+    return run if any(fixes) else None
+
+
 def has_fixes(backends: Sequence[str]) -> bool:
     """Whether a fix is registered for one of the backends."""
     return any(_FX_PROGRAM_FIXES.get(name) or _FX_NODE_FIXES.get(name) for name in backends)
@@ -84,14 +111,14 @@ def with_fixes(
     """The capture after the fixes of the backends, in their order; itself when there are none.
 
     Args:
-        unrolled: gives the same capture without loops, which FX graphs do not hold.
+        unrolled: gives the same capture without loops, some of which FX graphs do not hold.
 
     Raises:
         InvalidArgumentError: the fixes leave a program that torch's verifier refuses.
     """
     if not has_fixes(backends):
         return captured
-    if _core.has_loops(captured.program):
+    if not _core.fits_pt2(captured.program):
         captured = unrolled()
     program = ExportedProgram(captured).as_torch_program()
     for backend in backends:

@@ -1,22 +1,24 @@
-"""torch's own ExportedProgram from the document of a .pt2 file, by torch's reader.
+"""torch's own ExportedProgram from the document of a .pt2 file that the engine wrote.
 
-The steps of torch's ExportedProgramDeserializer without the work that it does again and again: type
-hints are looked up once a class, and a size is parsed once.
+`fx_graph` builds the graph straight from the document's JSON; torch's reader does the rest:
+signature, containers and symbols (`torch._export.serde`).
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import gc
 import json
-import typing
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch._export.serde import schema, serialize
-from torch._export.serde.union import _Union
 from torch._export.verifier import load_verifier
 from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
+
+from portwright.exporters.fx_graph import GraphReader, Json, parse
 
 
 def read_document(
@@ -26,72 +28,72 @@ def read_document(
     example_inputs: tuple[tuple[Any, ...], dict[str, Any]],
 ) -> torch.export.ExportedProgram:
     """The program of `document` on these tensors, by their names in the signature."""
-    program = _parse(schema.ExportedProgram, json.loads(document))
+    with _no_garbage_collection():
+        return _read(document, state, constants, example_inputs)
+
+
+def _read(
+    document: bytes,
+    state: dict[str, torch.Tensor],
+    constants: dict[str, torch.Tensor],
+    example_inputs: tuple[tuple[Any, ...], dict[str, Any]],
+) -> torch.export.ExportedProgram:
+    program = json.loads(document)
+    module = program["graph_module"]
     ranges = {
         name: ValueRanges(
-            serialize._int_to_sympy_int(bounds.min_val, -int_oo),
-            serialize._int_to_sympy_int(bounds.max_val, int_oo),
+            serialize._int_to_sympy_int(bounds["min_val"], -int_oo),
+            serialize._int_to_sympy_int(bounds["max_val"], int_oo),
         )
-        for name, bounds in program.range_constraints.items()
+        for name, bounds in program["range_constraints"].items()
     }
-    reader = serialize.GraphModuleDeserializer()
-    _parse_sizes_once(reader)
-    result = reader.deserialize(program.graph_module, state, constants, example_inputs, ranges)
-    return torch.export.ExportedProgram(
-        root=result.graph_module,
-        graph=result.graph_module.graph,
-        graph_signature=result.signature,
-        state_dict=result.state_dict,
-        range_constraints={
+    reader: Any = serialize.GraphModuleDeserializer()
+    # An empty graph makes torch's reader ready: its symbols, its fake tensor mode.
+    around = parse(schema.GraphModule, {**module, "graph": _EMPTY_GRAPH})
+    parts = reader.deserialize(around, state, constants, example_inputs, ranges)
+    names = [spec.arg.name for spec in parts.signature.input_specs]
+    graph_module = GraphReader(reader, module["graph"], names).read()
+    graph_module.meta = parts.graph_module.meta
+    result = object.__new__(torch.export.ExportedProgram)
+    # Not by its constructor, which checks and compiles the graph: `validate()` does so on request.
+    result.__dict__.update(
+        _graph_module=graph_module,
+        _graph_signature=parts.signature,
+        _state_dict=parts.state_dict,
+        _range_constraints={
             symbol: ranges[name]
-            for name, symbol in result.names_to_symbols.items()
+            for name, symbol in parts.names_to_symbols.items()
             if name in ranges
         },
-        module_call_graph=result.module_call_graph,
-        example_inputs=result.example_inputs,
-        constants=result.constants,
-        verifiers=[load_verifier(name) for name in program.verifiers],
+        _module_call_graph=parts.module_call_graph,
+        _example_inputs=parts.example_inputs,
+        _constants=parts.constants,
+        _verifiers=[load_verifier(name) for name in program["verifiers"]],
+        _guards_code=[],
     )
+    return result
 
 
-def _parse_sizes_once(reader: Any) -> None:
-    known: dict[tuple[str, str], Any] = {}
-    parse = reader.deserialize_sym_int
-
-    def deserialize_sym_int(size: Any) -> Any:
-        if size.type != "as_expr":
-            return parse(size)
-        key = size.value.expr_str, repr(size.value.hint)
-        if key not in known:
-            known[key] = parse(size)
-        return known[key]
-
-    reader.deserialize_sym_int = deserialize_sym_int
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """So many new objects, none of them garbage, would set the collector off again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
-@functools.cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return typing.get_type_hints(cls, globalns=vars(schema))
-
-
-def _parse(cls: Any, data: Any) -> Any:
-    """An object of the schema's class from its JSON."""
-    origin: Any = typing.get_origin(cls)
-    make: Any = cls
-    if data is None:
-        return None
-    if isinstance(cls, type) and issubclass(cls, _Union):
-        ((field, value),) = data.items()
-        return make.create(**{field: _parse(_hints(make)[field], value)})
-    if isinstance(data, list):
-        item = typing.get_args(cls)[0]
-        return data if item in (int, str, bool) else [_parse(item, value) for value in data]
-    if isinstance(data, dict):
-        if origin is dict:
-            item = typing.get_args(cls)[1]
-            return {key: _parse(item, value) for key, value in data.items()}
-        if origin is not None:  # X | None
-            return _parse(typing.get_args(cls)[0], data)
-        hints = _hints(cls)
-        return cls(**{name: _parse(hints[name], value) for name, value in data.items()})
-    return float(data) if cls is float else data
+_EMPTY_GRAPH: Json = {
+    "inputs": [],
+    "outputs": [],
+    "nodes": [],
+    "tensor_values": {},
+    "sym_int_values": {},
+    "sym_bool_values": {},
+    "is_single_tensor_return": False,
+    "custom_obj_values": {},
+    "sym_float_values": {},
+}

@@ -8,6 +8,7 @@ left alone, and what it fixes is said in the export's notes.
 
 from portwright.patches import (
     attention,
+    caches,
     experts,
     image_features,
     mra,
@@ -15,12 +16,14 @@ from portwright.patches import (
     pixtral,
     resampling,
     sam_hq,
+    sew,
     timesformer,
     vision,
 )
 
 __all__ = [
     "attention",
+    "caches",
     "experts",
     "image_features",
     "mra",
@@ -28,6 +31,7 @@ __all__ = [
     "pixtral",
     "resampling",
     "sam_hq",
+    "sew",
     "timesformer",
     "vision",
 ]
