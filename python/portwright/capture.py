@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.export import Dim
@@ -69,6 +69,17 @@ class CapturedProgram:
         return self._interpreter
 
 
+class Decompositions(NamedTuple):
+    """Operators that are recorded as they are, and what others are made of.
+
+    Names are those of torch.export ("aten.logaddexp.default"). `find` gives a function of the
+    schema's operands that returns the tuple of results or NotImplemented, or None.
+    """
+
+    kept: frozenset[str]
+    find: Callable[[str], Callable[..., Any] | None]
+
+
 def capture(
     model: torch.nn.Module,
     inputs: dict[str, Any],
@@ -78,6 +89,7 @@ def capture(
     prefer_deferred_runtime_asserts_over_guards: bool = False,
     extra_kwargs: dict[str, Any] | None = None,
     loops: bool = True,
+    decompositions: Decompositions | None = None,
     reproducer: str | os.PathLike[str] | None = None,
 ) -> CapturedProgram:
     """Traces `model(**inputs, **extra_kwargs)`.
@@ -91,6 +103,7 @@ def capture(
             `Dim(min, max)` is checked when the program runs instead of being an error now.
         loops: a Python loop whose number of rounds is a symbol may become a loop node. Without,
             it is unrolled, which fixes the number.
+        decompositions: what operators that a backend does not have are traced through.
         extra_kwargs: further arguments of forward that are no inputs (`use_cache=False`).
         reproducer: a directory; a failure writes the graph up to it there, as `<class>.ir`, which
             `Program.parse` reads. None is the environment variable PORTWRIGHT_REPRODUCER.
@@ -114,6 +127,7 @@ def capture(
         specs,
         prefer_deferred_runtime_asserts_over_guards,
         extra_kwargs or {},
+        decompositions,
     )
     with CAPTURE_LOCK, staged(model):
         paths = {id(module): path for path, module in model.named_modules()}
@@ -157,6 +171,7 @@ def _attempt(
     specs: Specs,
     prefer_deferred_runtime_asserts_over_guards: bool,
     extra_kwargs: dict[str, Any],
+    decompositions: Decompositions | None,
     fix_small: str | None,
     lists: lazy_lists.Scope,
 ) -> CapturedProgram:
@@ -166,6 +181,8 @@ def _attempt(
     tracer.set_library_roots(_LIBRARY_ROOTS)
     _name_modules(tracer, model)
     tracer.set_weights(_weights(model))
+    if decompositions is not None:
+        tracer.set_decompositions(*decompositions)
     tensors = [leaf for leaf in leaves if leaf[0] not in input_tree.counts]
     dims = DimTable(tracer, tensors, specs, fix_small)
     traced = [tracer.add_input(name, tensor, dims.of(name)) for name, tensor in leaves]

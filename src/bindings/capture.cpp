@@ -1,10 +1,12 @@
 // Capture and interpreter as Python sees them. The driver is python/portwright/capture.py.
 #include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/jit/python/pybind_utils.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <unordered_set>
 
 #include "bindings/bindings.h"
 #include "capture/sym_node.h"
@@ -158,6 +160,43 @@ py::object value_of_number(const c10::SymNode& node,
   return evaluated(std::get<Predicate>(number.value()));
 }
 
+// Operators that are not in `kept` are traced through the function that find(name) gives, if any:
+// it is called with all operands in the schema's order and gives the tuple of results, or
+// NotImplemented for operands that it does not know.
+void set_decompositions(Tracer& tracer, const std::unordered_set<std::string>& kept,
+                        const py::function& find) {
+  auto functions = std::make_shared<std::unordered_map<std::string, py::object>>();
+  tracer.set_decompositions([kept, find, functions](const std::string& name,
+                                                    const c10::OperatorHandle& op,
+                                                    torch::jit::Stack* stack) {
+    if (kept.contains(name)) return false;
+    const py::gil_scoped_acquire gil;
+    try {
+      auto [found, added] = functions->try_emplace(name);
+      if (added) found->second = find(name);
+      if (found->second.is_none()) return false;
+      const auto count = op.schema().arguments().size();
+      py::tuple operands(count);
+      for (size_t i = 0; i < count; ++i) {
+        operands[i] = torch::jit::toPyObject((*stack)[stack->size() - count + i]);
+      }
+      const py::object results = found->second(*operands);
+      if (results.is(py::reinterpret_borrow<py::object>(Py_NotImplemented))) return false;
+      torch::jit::drop(*stack, count);
+      const auto& returns = op.schema().returns();
+      for (size_t i = 0; i < returns.size(); ++i) {
+        stack->push_back(torch::jit::toIValue(results[py::int_(i)], returns[i].type()));
+      }
+      return true;
+    } catch (py::error_already_set& error) {
+      error.restore();
+      python_error carried;
+      carried.persist();
+      throw carried;
+    }
+  });
+}
+
 void bind_tracer(py::module_& m) {
   py::class_<OpCatalog>(m, "OpCatalog", "Facts about the dispatcher's operators.")
       .def(py::init<>());
@@ -177,11 +216,13 @@ void bind_tracer(py::module_& m) {
            [](Tracer& tracer, std::vector<std::string> roots) {
              tracer.frames().set_library_roots(std::move(roots));
            })
+      .def("set_decompositions", &set_decompositions)
       .def("start", &Tracer::start)
       .def("stop", &Tracer::stop)
       .def("fail_after", &Tracer::fail_after, py::arg("calls"), py::arg("late") = false)
       .def("finish", &Tracer::finish)
       .def("unfinished", &Tracer::unfinished);
+  m.def("kept_composites", &kept_composites);
   m.def("enter_module", [](const py::handle& module) {
     Tracer* tracer = Tracer::active();
     if (tracer != nullptr) tracer->enter_module(module.ptr());

@@ -16,9 +16,11 @@ namespace py = pybind11;
 
 std::shared_ptr<OnnxModel> lower_program(const std::shared_ptr<Program>& program, int64_t opset,
                                          bool export_params, bool keep_initializers_as_inputs,
+                                         bool bfloat16_in_float32,
                                          const std::map<std::string, std::string>& metadata,
                                          const std::set<std::string>& placeholders) {
-  OnnxOptions options{opset, export_params, keep_initializers_as_inputs, metadata, {}};
+  OnnxOptions options{
+      opset, export_params, keep_initializers_as_inputs, bfloat16_in_float32, metadata, {}};
   for (const std::string& op : placeholders) options.lowerings[op] = &lower_as_placeholder;
   return std::make_shared<OnnxModel>(lower(*program, options));
 }
@@ -71,8 +73,11 @@ void bind_onnx(py::module_& m) {
       .def("op_counts", &op_counts);
   m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kNewestOpset,
         py::arg("export_params") = true, py::arg("keep_initializers_as_inputs") = false,
+        py::arg("bfloat16_in_float32") = true,
         py::arg("metadata") = std::map<std::string, std::string>(),
         py::arg("placeholders") = std::set<std::string>());
+  m.def("lowered_operators", &lowered_operators);
+  m.def("default_opset", &default_opset, py::arg("program"));
   m.attr("PLACEHOLDER_DOMAIN") = kPlaceholderDomain;
   m.def("inspect_onnx", &inspect_onnx);
   m.attr("OLDEST_OPSET") = kOldestOpset;

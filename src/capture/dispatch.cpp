@@ -207,7 +207,7 @@ void Tracer::take_call(const c10::OperatorHandle& handle, c10::DispatchKeySet ke
   }
   if (op.kind != OpKind::kDecompose) check_draw(op);
   try {
-    if (!call_autocast(op, stack)) dispatch(op, keys, stack);
+    if (!call_autocast(op, stack) && !call_decomposed(op, stack)) dispatch(op, keys, stack);
   } catch (const c10::Error& error) {
     const Place place = current_place();
     throw Error(ErrorCode::kInvalidArgument,

@@ -274,6 +274,12 @@ void Tracer::call_in_place_view(const OpInfo& op, torch::jit::Stack* stack) {
   stack->emplace_back(operand);
 }
 
+// copy_, fill_ and zero_ state what they write, without a functional form that computes it.
+bool states_what_it_writes(const OpInfo& op) {
+  return op.name == "aten.copy_.default" || op.name == "aten.fill_.Tensor" ||
+         op.name == "aten.fill_.Scalar" || op.name == "aten.zero_.default";
+}
+
 void Tracer::call_in_place(const OpInfo& op, torch::jit::Stack* stack) {
   if (op.handle.hasTag(at::Tag::inplace_view)) return call_in_place_view(op, stack);
   const size_t count = op.operands.size();

@@ -3,6 +3,7 @@
 #include <ATen/core/enum_tag.h>
 #include <torch/csrc/jit/runtime/operator.h>
 
+#include <algorithm>
 #include <string_view>
 #include <unordered_set>
 
@@ -13,7 +14,7 @@ using c10::TypeKind;
 
 // Composites that stay whole: the backends lower them well, or their C++ implementation reads sizes
 // or data in a way that would bake them in.
-const std::unordered_set<std::string_view>& kept_composites() {
+const std::unordered_set<std::string_view>& kept_composite_names() {
   static const std::unordered_set<std::string_view> kKept = {
       "aten::linear",
       "aten::matmul",
@@ -167,7 +168,7 @@ OpKind classify(const c10::OperatorHandle& op) {
     if (argument.is_out()) return OpKind::kOut;
   }
   const bool composite = op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd);
-  if (composite && !kept_composites().contains(name)) return OpKind::kDecompose;
+  if (composite && !kept_composite_names().contains(name)) return OpKind::kDecompose;
   if (!schema.arguments().empty() && writes(schema.arguments()[0])) return OpKind::kInPlace;
   return returns_view(schema) ? OpKind::kView : OpKind::kRecord;
 }
@@ -186,6 +187,13 @@ bool computes_the_same(const c10::FunctionSchema& candidate, const c10::Function
 }
 
 }  // namespace
+
+std::vector<std::string> kept_composites() {
+  std::vector<std::string> names;
+  for (std::string_view name : kept_composite_names()) names.emplace_back(name.substr(6));
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 std::string export_name(const c10::OperatorName& name) {
   std::string text = name.name;

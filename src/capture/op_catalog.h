@@ -115,6 +115,9 @@ class OpCatalog {
 std::string export_name(const c10::OperatorName& name);
 c10::OperatorHandle find_operator(const std::string& export_name);
 
+// Names ("linear") of the composites that stay whole.
+std::vector<std::string> kept_composites();
+
 // The built-in rules, by torch.export's name; null when there is none (shape_rules.cpp).
 ShapeRule find_shape_rule(const std::string& name);
 

@@ -55,6 +55,12 @@ class Tracer {
   void start();
   void stop();
 
+  // How operators that a backend cannot lower are traced in parts: gives false for one that it does
+  // not know, else leaves the results on the stack.
+  using Decompose = std::function<bool(const std::string& name, const c10::OperatorHandle& op,
+                                       torch::jit::Stack* stack)>;
+  void set_decompositions(Decompose decompose) { decompose_ = std::move(decompose); }
+
   // The model has seeded the random numbers: what it draws from here on is the same in every run,
   // so it becomes constants. Draws of symbolic sizes are Error(kUnsupported).
   void seed() { seeded_ = true; }
@@ -181,6 +187,7 @@ class Tracer {
   void run_for_real(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
   bool call_autocast(const OpInfo& op, torch::jit::Stack* stack);
+  bool call_decomposed(const OpInfo& op, torch::jit::Stack* stack);
   void take_call(const c10::OperatorHandle& handle, c10::DispatchKeySet keys,
                  torch::jit::Stack* stack);
   void dispatch(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
@@ -220,6 +227,7 @@ class Tracer {
   uint64_t capture_id_;
   std::optional<Fault> fault_;
   bool seeded_ = false;
+  Decompose decompose_;
   OpCatalog& catalog_;
   std::shared_ptr<Program> program_ = std::make_shared<Program>();
   std::vector<size_t> type_epochs_;  // replacement_count() at which a value's type was resolved
@@ -321,6 +329,8 @@ Argument to_argument(Tracer& tracer, const c10::IValue& value, OperandKind kind)
 // `tensor(ValueId)`.
 // The operator that an interpreter runs for a node's: views run as reshapes, see interpreter.cpp.
 const std::string& runnable_name(const std::string& op);
+
+bool states_what_it_writes(const OpInfo& op);
 
 // A real wrapped scalar that carries a symbolic number in a Python attribute.
 bool hides_symbol(const at::Tensor& tensor);

@@ -56,10 +56,11 @@ void leaky_relu(const LoweringCall& call) {
 
 // elu(self, alpha, scale, input_scale).
 void elu(const LoweringCall& call) {
-  if (number_at(call, 2) != 1 || number_at(call, 3) != 1) {
-    throw Error(ErrorCode::kUnsupported, "elu with scale or input_scale is not lowered");
-  }
-  call.give(call.emit.op("Elu", {call.emit.tensor(call.arg(0))}, {{"alpha", number_at(call, 1)}}));
+  if (number_at(call, 3) != 1) throw Error(ErrorCode::kUnsupported, "elu with an input_scale");
+  Emitter& e = call.emit;
+  const std::string x = e.op("Elu", {e.tensor(call.arg(0))}, {{"alpha", number_at(call, 1)}});
+  const float scale = number_at(call, 2);
+  call.give(scale == 1 ? x : e.op("Mul", {x, e.scalar(scale, call.result().dtype)}));
 }
 
 void hardsigmoid(const LoweringCall& call) {

@@ -87,7 +87,34 @@ std::optional<double> constant_number(const Argument& argument) {
   return std::nullopt;
 }
 
-Emitter::Emitter(const Program& program, OnnxModel& model) : program_(program), model_(model) {}
+Emitter::Emitter(const Program& program, OnnxModel& model) : program_(program), model_(model) {
+  scopes_.emplace_back().graph = &program.graph;
+}
+
+void Emitter::open_body(const Graph* graph) {
+  Scope scope;
+  scope.graph = graph != nullptr ? graph : scopes_.back().graph;
+  scope.body = std::make_shared<OnnxBody>();
+  scopes_.push_back(std::move(scope));
+}
+
+std::string Emitter::body_input(DType dtype, bool scalar) {
+  auto& inputs = scopes_.back().body->inputs;
+  inputs.push_back({node_name("input"), dtype, scalar});
+  return inputs.back().name;
+}
+
+// An output is the result of a node of the body, and of one only.
+void Emitter::body_output(const std::string& value, DType dtype) {
+  const std::string own = op("Identity", {value});
+  scopes_.back().body->outputs.push_back({own, dtype, false});
+}
+
+std::shared_ptr<OnnxBody> Emitter::close_body() {
+  std::shared_ptr<OnnxBody> body = std::move(scopes_.back().body);
+  scopes_.pop_back();
+  return body;
+}
 
 void Emitter::begin(const Node& node) {
   prefix_ = path_name(program_.module_path(node));
@@ -115,8 +142,9 @@ std::string Emitter::node_name(const std::string& type) {
 }
 
 const std::string& Emitter::value(ValueId id) const {
-  auto found = values_.find(id);
-  if (found == values_.end()) {
+  const auto& values = scopes_.back().values;
+  auto found = values.find(id);
+  if (found == values.end()) {
     throw Error(ErrorCode::kInternal, "value " + std::to_string(id) + " has not been lowered");
   }
   return found->second;
@@ -135,8 +163,10 @@ std::vector<std::string> Emitter::ops(const std::string& type, std::vector<std::
   for (size_t i = 0; i < outputs; ++i) {
     node.outputs.push_back(node.name + "_output_" + std::to_string(i));
   }
-  model_.nodes.push_back(std::move(node));
-  return model_.nodes.back().outputs;
+  OnnxBody* body = scopes_.back().body.get();
+  auto& nodes = body != nullptr ? body->nodes : model_.nodes;
+  nodes.push_back(std::move(node));
+  return nodes.back().outputs;
 }
 
 std::string Emitter::op(const std::string& type, std::vector<std::string> inputs,

@@ -2,6 +2,8 @@
 // computed from the inputs' shapes, names that follow the module path.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,10 +26,22 @@ class Emitter {
   // Nodes that follow belong to this node of the program: their names and source come from it.
   void begin(const Node& node);
 
+  // How a node of the program is lowered, for those that have bodies.
+  void set_lowering(std::function<void(const Node&)> lower) { lower_ = std::move(lower); }
+  void lower(const Node& node) { lower_(node); }
+
+  // Nodes from open_body() to close_body() go into a body, which may be inside another. With
+  // `graph` the values bound there are that graph's; without, the body is the lowering's own.
+  void open_body(const Graph* graph = nullptr);
+  bool in_body() const { return scopes_.size() > 1; }
+  std::string body_input(DType dtype, bool scalar = false);
+  void body_output(const std::string& value, DType dtype);
+  std::shared_ptr<OnnxBody> close_body();
+
   // The ONNX value of a program value; set by bind().
   const std::string& value(ValueId id) const;
-  void bind(ValueId id, std::string name) { values_[id] = std::move(name); }
-  const TensorType& type(ValueId id) const { return program_.graph.type(id); }
+  void bind(ValueId id, std::string name) { scopes_.back().values[id] = std::move(name); }
+  const TensorType& type(ValueId id) const { return scopes_.back().graph->type(id); }
 
   // Adds a node and gives its outputs. "com.microsoft::Gelu" is a node of another domain, whose
   // version 1 is imported.
@@ -69,18 +83,37 @@ class Emitter {
  private:
   std::string node_name(const std::string& type);
   std::string symbol_dim(SymbolId symbol);
+  std::optional<std::string> dim_of_lowered(SymbolId symbol);
   std::string term_dim(const Term& term);
   std::string atom_dim(const Atom& atom);
   std::string real_value(const Real& real);
 
+  // The graph that is being written, or a body in it. What is computed in a body is known in it and
+  // in the bodies inside; its values are those of its own graph.
+  struct Scope {
+    const Graph* graph = nullptr;
+    std::shared_ptr<OnnxBody> body;  // null for the model's graph
+    std::unordered_map<ValueId, std::string> values;
+    std::unordered_map<Expr, std::string> dims;
+    std::unordered_map<std::string, std::string> shapes;
+    std::unordered_map<SymbolId, std::string> data_symbols;
+  };
+  template <typename Key>
+  const std::string* known(std::unordered_map<Key, std::string> Scope::* table,
+                           const Key& key) const {
+    for (size_t i = scopes_.size(); i-- > 0;) {
+      auto found = (scopes_[i].*table).find(key);
+      if (found != (scopes_[i].*table).end()) return &found->second;
+    }
+    return nullptr;
+  }
+
   const Program& program_;
   OnnxModel& model_;
-  std::unordered_map<ValueId, std::string> values_;
+  std::function<void(const Node&)> lower_;
+  std::vector<Scope> scopes_;
   std::unordered_map<std::string, std::string> constants_;
   std::unordered_map<std::string, size_t> name_counts_;
-  std::unordered_map<Expr, std::string> dims_;
-  std::unordered_map<std::string, std::string> shapes_;
-  std::unordered_map<SymbolId, std::string> data_symbols_;
   std::string prefix_;
   std::string source_;
 };

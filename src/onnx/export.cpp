@@ -5,6 +5,8 @@
 #include <unordered_set>
 
 #include "onnx/lowering.h"
+#include "passes/bfloat16.h"
+#include "passes/complex_pairs.h"
 
 namespace portwright {
 namespace {
@@ -25,12 +27,20 @@ std::string place_of(const Program& program, const Node& node) {
   return place;
 }
 
-void check_lowerings(const Program& program, const OwnLowerings& own) {
-  std::map<std::string, std::vector<std::string>> missing;
-  for (const Node& node : program.graph.nodes) {
+using Places = std::map<std::string, std::vector<std::string>>;
+
+void find_missing(const Program& program, const Graph& graph, const OwnLowerings& own,
+                  Places& missing) {
+  for (const Node& node : graph.nodes) {
+    for (const Graph& body : node.graphs) find_missing(program, body, own, missing);
     if (own.contains(node.op)) continue;
     if (find_lowering(node.op) == nullptr) missing[node.op].push_back(place_of(program, node));
   }
+}
+
+void check_lowerings(const Program& program, const OwnLowerings& own) {
+  Places missing;
+  find_missing(program, program.graph, own, missing);
   if (missing.empty()) return;
   std::string text = std::to_string(missing.size()) + " operator(s) have no ONNX lowering:";
   for (auto& [op, places] : missing) {
@@ -93,6 +103,18 @@ void lower_node(const Program& program, const Node& node, const OwnLowerings& ow
   }
 }
 
+void rename(std::vector<OnnxNode>& nodes,
+            const std::unordered_map<std::string, std::string>& renamed) {
+  auto apply = [&](std::string& name) {
+    if (auto found = renamed.find(name); found != renamed.end()) name = found->second;
+  };
+  for (OnnxNode& node : nodes) {
+    for (std::string& name : node.inputs) apply(name);
+    for (std::string& name : node.outputs) apply(name);
+    for_each_body(node, [&](OnnxBody& body) { rename(body.nodes, renamed); });
+  }
+}
+
 // Gives outputs their names: the node that makes a value is renamed, and where that cannot be (an
 // input, a weight, a value that is two outputs) an Identity stands between.
 void add_outputs(const Program& program, Emitter& emit, OnnxModel& model) {
@@ -121,30 +143,33 @@ void add_outputs(const Program& program, Emitter& emit, OnnxModel& model) {
     }
     model.outputs.push_back(value_info(name, graph.type(graph.outputs[i])));
   }
-  auto rename = [&](std::string& name) {
-    if (auto found = renamed.find(name); found != renamed.end()) name = found->second;
-  };
-  for (OnnxNode& node : model.nodes) {
-    for (std::string& name : node.inputs) rename(name);
-    for (std::string& name : node.outputs) rename(name);
+  rename(model.nodes, renamed);
+}
+
+// Drops nodes that nothing uses and adds to `used` what the others read.
+void prune_nodes(std::vector<OnnxNode>& nodes, std::unordered_set<std::string>& used) {
+  std::vector<OnnxNode> kept;
+  for (size_t i = nodes.size(); i-- > 0;) {
+    OnnxNode& node = nodes[i];
+    const bool live = std::any_of(node.outputs.begin(), node.outputs.end(),
+                                  [&](const std::string& name) { return used.contains(name); });
+    if (!live) continue;
+    used.insert(node.inputs.begin(), node.inputs.end());
+    for_each_body(node, [&](OnnxBody& body) {
+      for (const OnnxBodyValue& output : body.outputs) used.insert(output.name);
+      prune_nodes(body.nodes, used);
+    });
+    kept.push_back(std::move(node));
   }
+  std::reverse(kept.begin(), kept.end());
+  nodes = std::move(kept);
 }
 
 // Drops nodes and initializers that nothing uses.
 void prune(OnnxModel& model) {
   std::unordered_set<std::string> used;
   for (const OnnxValueInfo& info : model.outputs) used.insert(info.name);
-  std::vector<OnnxNode> kept;
-  for (size_t i = model.nodes.size(); i-- > 0;) {
-    OnnxNode& node = model.nodes[i];
-    const bool live = std::any_of(node.outputs.begin(), node.outputs.end(),
-                                  [&](const std::string& name) { return used.contains(name); });
-    if (!live) continue;
-    used.insert(node.inputs.begin(), node.inputs.end());
-    kept.push_back(std::move(node));
-  }
-  std::reverse(kept.begin(), kept.end());
-  model.nodes = std::move(kept);
+  prune_nodes(model.nodes, used);
   std::erase_if(model.initializers,
                 [&](const OnnxInitializer& item) { return !used.contains(item.name); });
 }
@@ -171,22 +196,30 @@ void add_metadata(const Program& program, const OnnxOptions& options, OnnxModel&
   if (!guards.empty()) model.metadata["portwright.guards"] = guards;
 }
 
-}  // namespace
-
-OnnxModel lower(const Program& program, const OnnxOptions& options) {
-  check_opset(options.opset);
+OnnxModel lower_real(const Program& program, const OnnxOptions& options) {
   check_lowerings(program, options.lowerings);
   OnnxModel model;
   model.opset = options.opset;
   Emitter emit(program, model);
+  emit.set_lowering([&](const Node& node) { lower_node(program, node, options.lowerings, emit); });
   add_inputs(program, options, emit, model);
-  for (const Node& node : program.graph.nodes) {
-    lower_node(program, node, options.lowerings, emit);
-  }
+  for (const Node& node : program.graph.nodes) emit.lower(node);
   add_outputs(program, emit, model);
   prune(model);
   add_metadata(program, options, model);
   return model;
+}
+
+}  // namespace
+
+OnnxModel lower(const Program& program, const OnnxOptions& options) {
+  check_opset(options.opset);
+  const bool widens = options.bfloat16_in_float32 && has_bfloat16_values(program);
+  if (!widens && !has_complex_values(program)) return lower_real(program, options);
+  Program rewritten = program;
+  complex_to_pairs(rewritten);
+  if (widens) compute_bfloat16_in_float32(rewritten);
+  return lower_real(rewritten, options);
 }
 
 }  // namespace portwright

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "ir/program.h"
 #include "onnx/model.h"
@@ -12,6 +13,11 @@ namespace portwright {
 
 inline constexpr int64_t kOldestOpset = 18;
 inline constexpr int64_t kNewestOpset = 23;
+inline constexpr int64_t kNewestRandomOpset =
+    21;  // that ONNX Runtime's CPU provider has kernels for
+
+// The newest opset at which ONNX Runtime runs all of the program's operators.
+int64_t default_opset(const Program& program);
 
 struct LoweringCall;  // onnx/lowering.h
 
@@ -24,11 +30,16 @@ struct OnnxOptions {
   bool export_params = true;
   // true: initializers are graph inputs too, which a caller may override.
   bool keep_initializers_as_inputs = false;
+  // false: operators of bfloat16 are written as such; ONNX Runtime's CPU provider has few of them.
+  bool bfloat16_in_float32 = true;
   // Further metadata_props.
   std::map<std::string, std::string> metadata;
   // Come before the built-in table.
   OwnLowerings lowerings;
 };
+
+// The operators of the built-in table.
+std::vector<std::string> lowered_operators();
 
 // Lowers every node. Error(kInvalidArgument) for an opset outside [18, 23];
 // Error(kMissingLowering) that lists all operators without a lowering, each with the model's lines

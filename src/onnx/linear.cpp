@@ -18,7 +18,7 @@ void linear(const LoweringCall& call) {
   Emitter& e = call.emit;
   const std::string input = e.tensor(call.arg(0));
   const std::string weight = e.tensor(call.arg(1));
-  if (call.type(0).rank() == 2) {
+  if (call.type(0).rank() == 2 && call.type(1).rank() == 2) {
     std::vector<std::string> operands = {input, weight};
     if (call.has(2)) operands.push_back(e.tensor(call.arg(2)));
     return call.give(e.op("Gemm", operands, {{"transB", int64_t{1}}}));

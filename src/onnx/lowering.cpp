@@ -1,7 +1,10 @@
 #include "onnx/lowering.h"
 
+#include <algorithm>
 #include <array>
 #include <unordered_map>
+
+#include "onnx/export.h"
 
 namespace portwright {
 namespace {
@@ -9,13 +12,22 @@ namespace {
 std::unordered_map<std::string_view, LoweringFn> make_table() {
   std::unordered_map<std::string_view, LoweringFn> table;
   for (const auto& family :
-       {activation_lowerings(), attention_lowerings(), binary_lowerings(), comparison_lowerings(),
-        convolution_lowerings(), data_symbol_lowerings(), factory_lowerings(), indexing_lowerings(),
-        linear_lowerings(), normalization_lowerings(), reduction_lowerings(), resize_lowerings(),
-        shape_lowerings(), unary_lowerings()}) {
+       {activation_lowerings(),    attention_lowerings(),   binary_lowerings(),
+        comparison_lowerings(),    convolution_lowerings(), counting_lowerings(),
+        data_symbol_lowerings(),   factory_lowerings(),     fourier_lowerings(),
+        indexing_lowerings(),      linear_lowerings(),      loop_lowerings(),
+        normalization_lowerings(), pooling_lowerings(),     random_lowerings(),
+        recurrent_lowerings(),     reduction_lowerings(),   resize_lowerings(),
+        sampling_lowerings(),      scatter_lowerings(),     shape_lowerings(),
+        unary_lowerings(),         window_lowerings()}) {
     for (const Lowering& row : family) table.emplace(row.op, row.lower);
   }
   return table;
+}
+
+const std::unordered_map<std::string_view, LoweringFn>& built_in_table() {
+  static const auto kTable = make_table();
+  return kTable;
 }
 
 enum Category : int { kBoolean, kInteger, kFloating, kComplexes };
@@ -57,9 +69,15 @@ Operand operand_of(const LoweringCall& call, size_t i) {
 }  // namespace
 
 LoweringFn find_lowering(const std::string& op) {
-  static const auto kTable = make_table();
-  auto found = kTable.find(op);
-  return found == kTable.end() ? nullptr : found->second;
+  auto found = built_in_table().find(op);
+  return found == built_in_table().end() ? nullptr : found->second;
+}
+
+std::vector<std::string> lowered_operators() {
+  std::vector<std::string> names;
+  for (const auto& [name, lower] : built_in_table()) names.emplace_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 const TensorType& LoweringCall::result(size_t i) const {

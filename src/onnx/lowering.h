@@ -42,15 +42,24 @@ std::span<const Lowering> attention_lowerings();
 std::span<const Lowering> binary_lowerings();
 std::span<const Lowering> comparison_lowerings();
 std::span<const Lowering> convolution_lowerings();
+std::span<const Lowering> counting_lowerings();
 std::span<const Lowering> data_symbol_lowerings();
 std::span<const Lowering> factory_lowerings();
+std::span<const Lowering> fourier_lowerings();
 std::span<const Lowering> indexing_lowerings();
 std::span<const Lowering> linear_lowerings();
+std::span<const Lowering> loop_lowerings();
 std::span<const Lowering> normalization_lowerings();
 std::span<const Lowering> reduction_lowerings();
+std::span<const Lowering> pooling_lowerings();
+std::span<const Lowering> random_lowerings();
+std::span<const Lowering> recurrent_lowerings();
 std::span<const Lowering> resize_lowerings();
+std::span<const Lowering> sampling_lowerings();
+std::span<const Lowering> scatter_lowerings();
 std::span<const Lowering> shape_lowerings();
 std::span<const Lowering> unary_lowerings();
+std::span<const Lowering> window_lowerings();
 
 // The dtype that ATen computes a binary operator in (torch.result_type): dimensioned tensors before
 // scalar tensors before Python numbers, within the higher category.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
@@ -14,8 +15,11 @@
 
 namespace portwright {
 
-using OnnxAttributeValue = std::variant<int64_t, float, std::string, std::vector<int64_t>,
-                                        std::vector<float>, std::vector<std::string>>;
+struct OnnxBody;
+
+using OnnxAttributeValue =
+    std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>,
+                 std::vector<std::string>, std::shared_ptr<OnnxBody>>;
 using OnnxAttributes = std::vector<std::pair<std::string, OnnxAttributeValue>>;
 
 struct OnnxNode {
@@ -27,6 +31,28 @@ struct OnnxNode {
   OnnxAttributes attributes;
   std::string source;  // the model's Python line, kept as doc_string
 };
+
+// An input or output of a body: a scalar, or of a rank that follows from what its node is given.
+struct OnnxBodyValue {
+  std::string name;
+  DType dtype = DType::kFloat32;
+  bool scalar = false;
+};
+
+// A graph inside a node. It reads values of the graphs around it by name.
+struct OnnxBody {
+  std::vector<OnnxNode> nodes;
+  std::vector<OnnxBodyValue> inputs;
+  std::vector<OnnxBodyValue> outputs;
+};
+
+// Calls `visit(OnnxBody&)` for each body of a node.
+template <typename AnyNode, typename Visitor>
+void for_each_body(AnyNode& node, Visitor&& visit) {
+  for (auto& [name, value] : node.attributes) {
+    if (auto* body = std::get_if<std::shared_ptr<OnnxBody>>(&value)) visit(**body);
+  }
+}
 
 // A named constant; its bytes go to external data when they are many.
 struct OnnxInitializer {

@@ -37,6 +37,7 @@ inline constexpr uint32_t kAttributeProto_name = 1;
 inline constexpr uint32_t kAttributeProto_f = 2;
 inline constexpr uint32_t kAttributeProto_i = 3;
 inline constexpr uint32_t kAttributeProto_s = 4;
+inline constexpr uint32_t kAttributeProto_g = 6;
 inline constexpr uint32_t kAttributeProto_floats = 7;
 inline constexpr uint32_t kAttributeProto_ints = 8;
 inline constexpr uint32_t kAttributeProto_strings = 9;

@@ -1,5 +1,6 @@
 // Reductions, cumulative operators and orderings.
 #include <array>
+#include <cmath>
 
 #include "onnx/lowering.h"
 
@@ -36,6 +37,7 @@ constexpr char kReduceMean[] = "ReduceMean";
 constexpr char kReduceMax[] = "ReduceMax";
 constexpr char kReduceMin[] = "ReduceMin";
 constexpr char kReduceProd[] = "ReduceProd";
+constexpr char kReduceLogSumExp[] = "ReduceLogSumExp";
 
 // (self, dims, keepdim, ...) or (self): dims at 1 when present.
 template <const char* kType>
@@ -115,11 +117,21 @@ void variance(const LoweringCall& call) {
 // linalg_vector_norm(self, ord, dim, keepdim, dtype).
 void vector_norm(const LoweringCall& call) {
   const double order = constant_number(call.arg(1)).value_or(2);
-  if (order != 1 && order != 2) {
-    throw Error(ErrorCode::kUnsupported, "a vector norm of order other than 1 and 2");
+  Emitter& e = call.emit;
+  const DType dtype = call.result().dtype;
+  const std::string value = e.tensor(call.arg(0), dtype);
+  if (order == 1) return call.give(reduce(call, "ReduceL1", value, 2));
+  if (order == 2) return call.give(reduce(call, "ReduceL2", value, 2));
+  const std::string size = e.op("Abs", {value});
+  if (std::isinf(order)) {
+    return call.give(reduce(call, order > 0 ? "ReduceMax" : "ReduceMin", size, 2));
   }
-  const std::string value = call.emit.tensor(call.arg(0), call.result().dtype);
-  call.give(reduce(call, order == 1 ? "ReduceL1" : "ReduceL2", value, 2));
+  if (order == 0) {
+    const std::string some = e.op("Greater", {size, e.scalar(0, dtype)});
+    return call.give(reduce(call, "ReduceSum", e.cast(some, DType::kBool, dtype), 2));
+  }
+  const std::string powers = e.op("Pow", {size, e.scalar(order, dtype)});
+  call.give(e.op("Pow", {reduce(call, "ReduceSum", powers, 2), e.scalar(1 / order, dtype)}));
 }
 
 void cumsum(const LoweringCall& call) {
@@ -178,8 +190,11 @@ std::span<const Lowering> reduction_lowerings() {
       Lowering{"aten.amin.default", over_dims<kReduceMin>},
       Lowering{"aten.max.default", over_all<kReduceMax>},
       Lowering{"aten.min.default", over_all<kReduceMin>},
+      Lowering{"aten.logsumexp.default", over_dims<kReduceLogSumExp>},
       Lowering{"aten.prod.default", over_all<kReduceProd>},
       Lowering{"aten.prod.dim_int", over_dims<kReduceProd>},
+      Lowering{"aten._is_all_true.default", truth_over_dims<kReduceMin>},
+      Lowering{"aten._is_any_true.default", truth_over_dims<kReduceMax>},
       Lowering{"aten.any.default", truth_over_dims<kReduceMax>},
       Lowering{"aten.any.dim", truth_over_dims<kReduceMax>},
       Lowering{"aten.any.dims", truth_over_dims<kReduceMax>},

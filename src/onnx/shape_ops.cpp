@@ -1,4 +1,5 @@
 // Views, joins and splits.
+#include <algorithm>
 #include <array>
 
 #include "onnx/lowering.h"
@@ -20,7 +21,8 @@ void unsqueeze(const LoweringCall& call) {
   call.give(e.unsqueeze(e.tensor(call.arg(0)), {axis}));
 }
 
-// Only dims of size 1 go; the others that were named stay.
+// Only dims of size 1 go; the others that were named stay. Which ones the result shows: a size may
+// be 1 by a condition alone.
 void squeeze(const LoweringCall& call) {
   Emitter& e = call.emit;
   const TensorType& type = call.type(0);
@@ -30,9 +32,14 @@ void squeeze(const LoweringCall& call) {
   } else {
     for (size_t i = 0; i < type.rank(); ++i) asked.push_back(static_cast<int64_t>(i));
   }
+  const std::vector<Expr>& kept = call.result().shape;
   std::vector<int64_t> axes;
-  for (int64_t axis : asked) {
-    if (!type.shape.empty() && type.shape[axis].is_constant(1)) axes.push_back(axis);
+  for (size_t i = 0; i < type.rank(); ++i) {
+    const auto axis = static_cast<int64_t>(i);
+    const bool named = std::find(asked.begin(), asked.end(), axis) != asked.end();
+    const size_t at = i - axes.size();
+    const bool stays = at < kept.size() && kept[at] == type.shape[i] && !kept[at].is_constant(1);
+    if (named && !stays && axes.size() < type.rank() - kept.size()) axes.push_back(axis);
   }
   call.give(e.squeeze(e.tensor(call.arg(0)), axes));
 }
@@ -66,15 +73,24 @@ void expand(const LoweringCall& call) {
   call.give(e.op("Expand", {e.tensor(call.arg(0)), e.shape(call.result().shape)}));
 }
 
-void repeat(const LoweringCall& call) {
+void repeat_by(const LoweringCall& call, const IntList& repeats) {
   Emitter& e = call.emit;
-  const auto& repeats = std::get<IntList>(call.arg(1));
   std::string value = e.tensor(call.arg(0));
   std::vector<int64_t> leading;
   for (size_t i = 0; i + call.type(0).rank() < repeats.size(); ++i) {
     leading.push_back(static_cast<int64_t>(i));
   }
   call.give(e.op("Tile", {e.unsqueeze(value, leading), e.shape(repeats)}));
+}
+
+void repeat(const LoweringCall& call) { repeat_by(call, std::get<IntList>(call.arg(1))); }
+
+// tile(self, dims): fewer dims than self has are for its last ones.
+void tile(const LoweringCall& call) {
+  IntList repeats = std::get<IntList>(call.arg(1));
+  const size_t rank = call.type(0).rank();
+  if (repeats.size() < rank) repeats.insert(repeats.begin(), rank - repeats.size(), Expr(1));
+  repeat_by(call, repeats);
 }
 
 void cat(const LoweringCall& call) {
@@ -242,6 +258,7 @@ std::span<const Lowering> shape_lowerings() {
       Lowering{"aten.permute.default", permute},
       Lowering{"aten.expand.default", expand},
       Lowering{"aten.repeat.default", repeat},
+      Lowering{"aten.tile.default", tile},
       Lowering{"aten.cat.default", cat},
       Lowering{"aten.stack.default", stack},
       Lowering{"aten.slice.Tensor", slice},

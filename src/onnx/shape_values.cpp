@@ -1,6 +1,9 @@
 // Symbolic sizes at run time: each symbol is read off the shape of an input, once; polynomials
 // become small integer arithmetic on tensors of one element.
 #include "onnx/emitter.h"
+
+#include <algorithm>
+
 #include "symbolic/linear.h"
 
 namespace portwright {
@@ -40,16 +43,35 @@ const char* rounding_op(Rounding rounding) {
 
 }  // namespace
 
+// A symbol whose binding node went as dead code is still a size of what was computed.
+std::optional<std::string> Emitter::dim_of_lowered(SymbolId symbol) {
+  const Expr wanted = program_.symbols->symbol(symbol);
+  for (size_t i = scopes_.size(); i-- > 0;) {
+    const Scope& scope = scopes_[i];
+    for (ValueId id = 0; id < scope.graph->values.size(); ++id) {
+      const auto lowered = scope.values.find(id);
+      if (lowered == scope.values.end()) continue;
+      const std::vector<Expr>& shape = scope.graph->type(id).shape;
+      const auto found = std::find(shape.begin(), shape.end(), wanted);
+      if (found == shape.end()) continue;
+      const int64_t axis = found - shape.begin();
+      return op("Shape", {lowered->second}, {{"start", axis}, {"end", axis + 1}});
+    }
+  }
+  return std::nullopt;
+}
+
 std::string Emitter::symbol_dim(SymbolId symbol) {
-  if (auto found = data_symbols_.find(symbol); found != data_symbols_.end()) return found->second;
+  if (const std::string* found = known(&Scope::data_symbols, symbol)) return *found;
   const auto source = find_source(program_, symbol);
   if (!source) {
+    if (auto dim = dim_of_lowered(symbol)) return *dim;
     throw Error(ErrorCode::kUnsupported,
                 "the size '" + program_.symbols->info(symbol).name +
                     "' is used but is no dim of an input, so ONNX cannot compute it");
   }
-  std::string dim =
-      op("Shape", {value(source->input)}, {{"start", source->axis}, {"end", source->axis + 1}});
+  std::string dim = op("Shape", {scopes_.front().values.at(source->input)},
+                       {{"start", source->axis}, {"end", source->axis + 1}});
   if (source->offset != 0) dim = op("Sub", {dim, ints({source->offset})});
   if (source->factor != 1) dim = op("Div", {dim, ints({source->factor})});
   return dim;
@@ -93,7 +115,7 @@ std::string Emitter::term_dim(const Term& term) {
 std::string Emitter::dim(const Expr& given) {
   const Expr expr = program_.symbols->resolve(given);
   if (expr.is_constant()) return ints({expr.constant()});
-  if (auto found = dims_.find(expr); found != dims_.end()) return found->second;
+  if (const std::string* found = known(&Scope::dims, expr)) return *found;
   // Sizes belong to the graph, not to the module that happens to ask first.
   const std::string prefix = prefix_;
   prefix_ = "/sizes";
@@ -108,12 +130,12 @@ std::string Emitter::dim(const Expr& given) {
     }
   }
   prefix_ = prefix;
-  dims_.emplace(expr, result);
+  scopes_.back().dims.emplace(expr, result);
   return result;
 }
 
 void Emitter::bind_symbol(SymbolId symbol, std::string dim) {
-  data_symbols_[symbol] = std::move(dim);
+  scopes_.back().data_symbols[symbol] = std::move(dim);
 }
 
 std::string Emitter::scalar_int(const Expr& expr) {
@@ -142,9 +164,8 @@ std::string Emitter::shape(std::span<const Expr> exprs) {
   if (parts.size() == 1) return parts[0];
   std::string key;
   for (const std::string& part : parts) key += part + "|";
-  auto [entry, added] = shapes_.try_emplace(key);
-  if (added) entry->second = op("Concat", parts, {{"axis", int64_t{0}}});
-  return entry->second;
+  if (const std::string* found = known(&Scope::shapes, key)) return *found;
+  return scopes_.back().shapes[key] = op("Concat", parts, {{"axis", int64_t{0}}});
 }
 
 std::string Emitter::reshape(const std::string& value, std::span<const Expr> from,

@@ -1,10 +1,20 @@
 // Elementwise operators of one operand.
 #include <array>
+#include <cfloat>
 
 #include "onnx/lowering.h"
 
 namespace portwright {
 namespace {
+
+double largest_finite(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16: return 65504;
+    case DType::kBFloat16: return 3.3895313892515355e38;
+    case DType::kFloat32: return FLT_MAX;
+    default: return DBL_MAX;
+  }
+}
 
 // Computed in the result's dtype: sqrt of an integer tensor is a float.
 template <const char* kType>
@@ -15,10 +25,14 @@ void direct(const LoweringCall& call) {
 #define PORTWRIGHT_ONNX_NAME(name) constexpr char k##name[] = #name
 PORTWRIGHT_ONNX_NAME(Abs);
 PORTWRIGHT_ONNX_NAME(Acos);
+PORTWRIGHT_ONNX_NAME(Acosh);
 PORTWRIGHT_ONNX_NAME(Asin);
+PORTWRIGHT_ONNX_NAME(Asinh);
 PORTWRIGHT_ONNX_NAME(Atan);
+PORTWRIGHT_ONNX_NAME(Atanh);
 PORTWRIGHT_ONNX_NAME(Ceil);
 PORTWRIGHT_ONNX_NAME(Cos);
+PORTWRIGHT_ONNX_NAME(Cosh);
 PORTWRIGHT_ONNX_NAME(Erf);
 PORTWRIGHT_ONNX_NAME(Exp);
 PORTWRIGHT_ONNX_NAME(Floor);
@@ -28,6 +42,7 @@ PORTWRIGHT_ONNX_NAME(Reciprocal);
 PORTWRIGHT_ONNX_NAME(Round);
 PORTWRIGHT_ONNX_NAME(Sign);
 PORTWRIGHT_ONNX_NAME(Sin);
+PORTWRIGHT_ONNX_NAME(Sinh);
 PORTWRIGHT_ONNX_NAME(Sqrt);
 PORTWRIGHT_ONNX_NAME(Tan);
 PORTWRIGHT_ONNX_NAME(Tanh);
@@ -91,13 +106,39 @@ void is_inf(const LoweringCall& call) {
   call.give(e.op("IsInf", {e.tensor(call.arg(0))}));
 }
 
+// nan_to_num(self, nan, posinf, neginf): 0 and the largest numbers where they are not given.
+void nan_to_num(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  const DType dtype = call.result().dtype;
+  std::string x = e.tensor(call.arg(0));
+  if (!is_floating_point(dtype)) return call.give(x);
+  auto number = [&](size_t i, double fallback) {
+    return call.has(i) ? e.tensor(call.arg(i), dtype) : e.scalar(fallback, dtype);
+  };
+  const double largest = largest_finite(dtype);
+  x = e.op("Where", {e.op("IsNaN", {x}), number(1, 0), x});
+  for (bool positive : {true, false}) {
+    const std::string found =
+        e.op("IsInf", {x},
+             {{"detect_positive", int64_t{positive}}, {"detect_negative", int64_t{!positive}}});
+    x = e.op("Where", {found, number(positive ? 2 : 3, positive ? largest : -largest), x});
+  }
+  call.give(x);
+}
+
 }  // namespace
 
 std::span<const Lowering> unary_lowerings() {
   static constexpr std::array kRows = {
       Lowering{"aten.abs.default", direct<kAbs>},
       Lowering{"aten.acos.default", direct<kAcos>},
+      Lowering{"aten.acosh.default", direct<kAcosh>},
       Lowering{"aten.asin.default", direct<kAsin>},
+      Lowering{"aten.asinh.default", direct<kAsinh>},
+      Lowering{"aten.atanh.default", direct<kAtanh>},
+      Lowering{"aten.cosh.default", direct<kCosh>},
+      Lowering{"aten.sinh.default", direct<kSinh>},
+      Lowering{"aten.nan_to_num.default", nan_to_num},
       Lowering{"aten.atan.default", direct<kAtan>},
       Lowering{"aten.cos.default", direct<kCos>},
       Lowering{"aten.erf.default", direct<kErf>},

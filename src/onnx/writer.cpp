@@ -32,10 +32,13 @@ enum AttributeType : int32_t {
   kFloat = 1,
   kInt = 2,
   kString = 3,
+  kGraph = 5,
   kFloats = 6,
   kInts = 7,
   kStrings = 8
 };
+
+void write_body(Writer& out, const OnnxBody& body);
 
 struct AttributeWriter {
   Writer& out;
@@ -64,6 +67,13 @@ struct AttributeWriter {
     for (const std::string& value : values) out.add_bytes(kAttributeProto_strings, value);
     out.add_enum(kAttributeProto_type, kStrings);
   }
+  void operator()(const std::shared_ptr<OnnxBody>& body) {
+    {
+      Writer graph(out, kAttributeProto_g);
+      write_body(graph, *body);
+    }
+    out.add_enum(kAttributeProto_type, kGraph);
+  }
 };
 
 void write_node(Writer& graph, const OnnxNode& node) {
@@ -79,6 +89,23 @@ void write_node(Writer& graph, const OnnxNode& node) {
   }
   if (!node.source.empty()) out.add_string(kNodeProto_doc_string, node.source);
   if (!node.domain.empty()) out.add_string(kNodeProto_domain, node.domain);
+}
+
+void write_body_value(Writer& graph, uint32_t field, const OnnxBodyValue& value) {
+  Writer out(graph, field);
+  out.add_string(kValueInfoProto_name, value.name);
+  Writer type(out, kValueInfoProto_type);
+  Writer tensor(type, kTypeProto_tensor_type);
+  tensor.add_int32(kTypeProto_Tensor_elem_type, static_cast<int32_t>(onnx_dtype(value.dtype)));
+  if (value.scalar) tensor.add_message(kTypeProto_Tensor_shape, std::string());
+}
+
+void write_body(Writer& out, const OnnxBody& body) {
+  for (const OnnxNode& node : body.nodes) write_node(out, node);
+  out.add_string(kGraphProto_name, "body");
+  for (const OnnxBodyValue& input : body.inputs) write_body_value(out, kGraphProto_input, input);
+  for (const OnnxBodyValue& output : body.outputs)
+    write_body_value(out, kGraphProto_output, output);
 }
 
 void write_entry(Writer& owner, uint32_t field, const std::string& key, const std::string& value) {
@@ -114,6 +141,10 @@ void write_value_info(Writer& graph, uint32_t field, const OnnxValueInfo& info) 
   Writer type(out, kValueInfoProto_type);
   Writer tensor(type, kTypeProto_tensor_type);
   tensor.add_int32(kTypeProto_Tensor_elem_type, static_cast<int32_t>(onnx_dtype(info.dtype)));
+  if (info.dims.empty()) {  // a message without fields is one too: a scalar, not an unknown rank
+    tensor.add_message(kTypeProto_Tensor_shape, std::string());
+    return;
+  }
   Writer shape(tensor, kTypeProto_Tensor_shape);
   for (const OnnxDim& size : info.dims) {
     Writer dim(shape, kTensorShapeProto_dim);
@@ -122,6 +153,13 @@ void write_value_info(Writer& graph, uint32_t field, const OnnxValueInfo& info) 
     } else {
       dim.add_string(kTensorShapeProto_Dimension_dim_param, std::get<std::string>(size));
     }
+  }
+}
+
+void add_domains(const std::vector<OnnxNode>& nodes, std::map<std::string, int64_t>& imports) {
+  for (const OnnxNode& node : nodes) {
+    imports.try_emplace(node.domain, 1);
+    for_each_body(node, [&](const OnnxBody& body) { add_domains(body.nodes, imports); });
   }
 }
 
@@ -142,7 +180,7 @@ std::string encode(const OnnxModel& model, const DataLayout& layout) {
     }
   }
   std::map<std::string, int64_t> imports{{"", model.opset}};
-  for (const OnnxNode& node : model.nodes) imports.try_emplace(node.domain, 1);
+  add_domains(model.nodes, imports);
   for (const auto& [domain, version] : imports) {
     Writer opset(out, kModelProto_opset_import);
     opset.add_string(kOperatorSetIdProto_domain, domain);

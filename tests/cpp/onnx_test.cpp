@@ -1,9 +1,11 @@
 // Lowering without torch, and the writer's files.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "ir/builder.h"
+#include "ir/text.h"
 #include "onnx/export.h"
 #include "onnx/inspect.h"
 #include "onnx/lowering.h"
@@ -41,6 +43,38 @@ TEST(Lowering, NodeNamesFollowTheModulePath) {
   const OnnxModel model = lower(program_of("aten.add.Tensor"), {});
   ASSERT_EQ(model.nodes.size(), 1u);
   EXPECT_EQ(model.nodes[0].name, "/layer.0/Add");
+}
+
+TEST(Lowering, LoopsBecomeLoopsWithABody) {
+  const Program program = parse(R"ir(program {
+  symbol s0 in [0, inf] hint 2 from "x.size(0)" size
+  symbol u0 in [0, inf] hint 0 from "round" unbacked
+  input user %x "x" : f32[s0, 4]
+  %1 : f32[4] = aten.select.int(%x, 0, 0)
+  [%2], [%3], [] : [f32[4]], [f32[s0, 4]], [] = portwright.loop.default(s0, u0, values [%1], values [%x], ints []) graph(%0 : f32[4], %1 : f32[s0, 4]) {
+    %2 : f32[4] = aten.select.int(%1, 0, u0)
+    %3 : f32[4] = aten.add.Tensor(%0, %2, 1)
+    return [%3, %2]
+  }
+  output user "last" %2
+  output user "rows" %3
+}
+)ir");
+  const OnnxModel model = lower(program, {});
+  const auto loop = std::find_if(model.nodes.begin(), model.nodes.end(),
+                                 [](const OnnxNode& node) { return node.op_type == "Loop"; });
+  ASSERT_NE(loop, model.nodes.end());
+  EXPECT_EQ(loop->outputs, (std::vector<std::string>{"last", "rows"}));
+  std::vector<std::string> read;
+  for_each_body(*loop, [&](const OnnxBody& body) {
+    EXPECT_EQ(body.inputs.size(), 3u);   // counter, condition, carried
+    EXPECT_EQ(body.outputs.size(), 3u);  // condition, carried, stacked
+    for (const OnnxNode& node : body.nodes) {
+      read.insert(read.end(), node.inputs.begin(), node.inputs.end());
+    }
+  });
+  EXPECT_NE(std::find(read.begin(), read.end(), "x"), read.end());
+  EXPECT_FALSE(serialize_onnx(model).empty());
 }
 
 TEST(Lowering, ListsEveryMissingOperatorWithItsLine) {

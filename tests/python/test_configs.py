@@ -31,7 +31,7 @@ SHARED: dict[str, Any] = {
     "dynamic_shapes": None,
     "prefer_deferred_runtime_asserts_over_guards": False,
 }
-# The page's fields in its order; allow_data_assumptions is ours.
+# The page's fields in its order; bfloat16_in_float32 and allow_data_assumptions are ours.
 FIELDS: list[tuple[type[DynamoConfig], dict[str, Any]]] = [
     (DynamoConfig, {"export_format": ExportFormat.DYNAMO, **SHARED}),
     (
@@ -45,6 +45,7 @@ FIELDS: list[tuple[type[DynamoConfig], dict[str, Any]]] = [
             "optimize": True,
             "export_params": True,
             "keep_initializers_as_inputs": False,
+            "bfloat16_in_float32": True,
             "allow_data_assumptions": False,
         },
     ),

@@ -111,11 +111,14 @@ class OnnxConfig(DynamoConfig):
 
     Args:
         output_path: file to save to; None keeps the model in memory.
-        opset_version: 18 to 23; None is 23, whatever is installed.
+        opset_version: 18 to 23; None is 23, whatever is installed (21 where the model
+            draws random numbers, for which ONNX Runtime has no newer kernels).
         external_data: weights in a `.onnx_data` file beside the model.
         optimize: run the passes (constant folding, dead code, common subexpressions, ...).
         export_params: False leaves the weights out: they become inputs of the graph.
         keep_initializers_as_inputs: weights can be overridden by inputs of their names.
+        bfloat16_in_float32: operators on bfloat16 compute in float32 and round, as torch's do.
+            False writes them in bfloat16, which ONNX Runtime's CPU provider mostly cannot run.
         allow_data_assumptions: export although the model decided on tensor data while it was
             traced. ONNX cannot check such a decision: for other data the result can be wrong.
     """
@@ -127,6 +130,7 @@ class OnnxConfig(DynamoConfig):
     optimize: bool = True
     export_params: bool = True
     keep_initializers_as_inputs: bool = False
+    bfloat16_in_float32: bool = True
     allow_data_assumptions: bool = False
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import torch
 
 import portwright.patches  # noqa: F401  registers the built-in patches
 from portwright import tree
-from portwright.capture import CapturedProgram, capture
+from portwright.capture import CapturedProgram, Decompositions, capture
 from portwright.exporters.base import HfExporter, logger
 from portwright.exporters.configs import DynamoConfig
 from portwright.exporters.exported_program import ExportedProgram
@@ -101,10 +101,15 @@ class DynamoExporter(HfExporter):
             model,
             inputs,
             loops=loops,
+            decompositions=self._decompositions(),
             dynamic=config.dynamic,
             dynamic_shapes=config.dynamic_shapes,
             prefer_deferred_runtime_asserts_over_guards=deferred,
         )
+
+    def _decompositions(self) -> Decompositions | None:
+        """What operators that the format does not have are traced through."""
+        return None
 
     @contextlib.contextmanager
     def _patched(self) -> Iterator[None]:

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import torch
 
 from portwright import _core, tree
-from portwright.capture import CapturedProgram
+from portwright.capture import CapturedProgram, Decompositions
 from portwright.errors import DataDependentError, FileError, InvalidArgumentError
+from portwright.exporters import onnx_decompositions
 from portwright.exporters.configs import OnnxConfig
 from portwright.exporters.exporter_dynamo import DynamoExporter
 from portwright.exporters.fx_fixes import with_fixes
@@ -33,6 +34,9 @@ __all__ = [
     "apply_onnx_ir_fixes",
     "lower",
 ]
+
+
+_BFLOAT16 = 16  # TensorProto.DataType
 
 
 class ONNXProgram:
@@ -127,26 +131,25 @@ class ONNXProgram:
             self._session = self._open()
         given = dict(zip(self._captured.input_names, leaves, strict=True))
         taken = {item.name for item in self._session.get_inputs()}
-        feeds = {
-            name: tensor.detach().cpu().contiguous().numpy()
-            for name, tensor in given.items()
-            if name in taken
-        }
+        feeds = {name: _ort_value(tensor) for name, tensor in given.items() if name in taken}
         if not self._config.export_params:
             missing = sorted(taken - set(feeds))
             raise InvalidArgumentError(
                 f"the model was exported without its {len(missing)} weights (export_params=False): "
                 "run the saved file in onnxruntime and pass them as inputs"
             )
-        results = self._session.run(None, feeds)
+        results = [
+            torch.utils.dlpack.from_dlpack(value._ortvalue)
+            for value in self._session.run_with_ort_values(None, feeds)
+        ]
         written = len(results) - len(self._captured.output_names)
         for output, value in zip(self._session.get_outputs(), results[:written], strict=False):
             target = given.get(output.name.removesuffix("_mutated"))
             if target is not None:  # an input that forward writes to, as a cache of fixed size
-                target.copy_(torch.from_numpy(value))
+                target.copy_(value)
         results = results[written:]
         return self._captured.output_tree.unflatten(
-            [torch.from_numpy(item) for item in results],
+            results,
             # numbers that other data decides are not among the graph's outputs: None
             lambda number: _core.value_of_number(number.node, symbols),
         )
@@ -168,6 +171,18 @@ class ONNXProgram:
             return session(path)
 
 
+def _ort_value(tensor: torch.Tensor) -> Any:
+    """A tensor as ONNX Runtime takes it; numpy has no bfloat16."""
+    import onnxruntime
+
+    own = tensor.detach().cpu().contiguous()
+    if own.dtype != torch.bfloat16:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(own.numpy())
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(
+        own.view(torch.uint16).numpy(), _BFLOAT16
+    )
+
+
 class OnnxExporter(DynamoExporter):
     """Exports a model to ONNX.
 
@@ -183,7 +198,6 @@ class OnnxExporter(DynamoExporter):
         "onnx": "1.23.2",
         "onnxruntime": "1.32.0",
     }
-    has_loops = False  # ONNX has Loop; its lowering is not written yet
 
     def export(  # type: ignore[override]  # its own config, as on the exporters page
         self,
@@ -206,6 +220,10 @@ class OnnxExporter(DynamoExporter):
             program.save(config.output_path)
         return program
 
+    def _decompositions(self) -> Decompositions:
+        kept = frozenset(_core.lowered_operators()).union(translations())
+        return Decompositions(kept, onnx_decompositions.find)
+
 
 def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
     """The ONNX model of a captured program, which stays as it is.
@@ -219,12 +237,15 @@ def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
     if config.optimize:
         program.run_passes()
     own = {op: call for op, call in translations().items() if op in program.op_counts()}
-    opset = _core.NEWEST_OPSET if config.opset_version is None else config.opset_version
+    opset = config.opset_version
+    if opset is None:
+        opset = _core.default_opset(program)
     model = _core.lower_onnx(
         program,
         opset=opset,
         export_params=config.export_params,
         keep_initializers_as_inputs=config.keep_initializers_as_inputs,
+        bfloat16_in_float32=config.bfloat16_in_float32,
         placeholders=set(own),
     )
     result = ONNXProgram(model, captured, config)

@@ -1,0 +1,157 @@
+"""Operators that neither ONNX nor PyTorch's decompositions have, made of others.
+
+Functions of the schema's operands, by operator name; the tracer runs them in the operators' place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def _up_to_each(x: Tensor, dim: int, fill: float) -> Tensor:
+    """[..., i, j]: element j of the dim for j <= i, else `fill`. The dim comes last."""
+    last = x.movedim(dim, -1)
+    index = torch.arange(last.shape[-1])
+    shown = index[:, None] >= index
+    return torch.where(shown, last.unsqueeze(-2), torch.full((), fill, dtype=x.dtype))
+
+
+def _lowest(x: Tensor) -> float:
+    return -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
+
+
+def cumprod(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
+    x = x.to(dtype) if dtype else x.long() if not x.is_floating_point() else x
+    return _up_to_each(x, dim, 1).prod(-1).movedim(-1, dim)
+
+
+def logcumsumexp(x: Tensor, dim: int) -> Tensor:
+    return _up_to_each(x, dim, -math.inf).logsumexp(-1).movedim(-1, dim)
+
+
+def cummax(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The index is the last of equal elements, as torch has it."""
+    shown = _up_to_each(x, dim, _lowest(x))
+    values = shown.amax(-1)
+    index = torch.arange(x.shape[dim])
+    at = torch.where((shown == values.unsqueeze(-1)) & (index[:, None] >= index), index, 0).amax(-1)
+    return values.movedim(-1, dim), at.movedim(-1, dim)
+
+
+def cummin(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    values, at = cummax(-x, dim)
+    return -values, at
+
+
+def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    values, indices = (part.narrow(dim, k - 1, 1) for part in x.sort(stable=True, dim=dim))
+    return (values, indices) if keepdim else (values.squeeze(dim), indices.squeeze(dim))
+
+
+def median_dim(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    return kthvalue(x, (x.shape[dim] + 1) // 2, dim, keepdim)
+
+
+def median(x: Tensor) -> Tensor:
+    return median_dim(x.reshape(-1), 0)[0]
+
+
+def var_mean(
+    x: Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
+    dims = dim if dim is not None else list(range(x.dim()))
+    variance = x.var(dims, correction=1 if correction is None else correction, keepdim=keepdim)
+    return variance, x.mean(dims, keepdim=keepdim)
+
+
+def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    last = x.movedim((dim1, dim2), (-2, -1))
+    row, column = max(-offset, 0), max(offset, 0)
+    rows, columns = last.shape[-2] - row, last.shape[-1] - column
+    length = torch.sym_min(rows, columns)  # type: ignore[no-untyped-call]
+    index = torch.arange(length)
+    return last[..., index + row, index + column]
+
+
+def copysign(x: Tensor, sign: Any) -> Tensor:
+    sign = sign if isinstance(sign, Tensor) else torch.full_like(x, sign)
+    return torch.where(signbit(sign), -x.abs(), x.abs())
+
+
+def signbit(x: Tensor) -> Tensor:
+    return (x < 0) | ((x == 0) & (x.reciprocal() < 0)) if x.is_floating_point() else x < 0
+
+
+def fmax(x: Tensor, y: Tensor) -> Tensor:
+    return torch.where(x.isnan(), y, torch.where(y.isnan(), x, torch.maximum(x, y)))
+
+
+def fmin(x: Tensor, y: Tensor) -> Tensor:
+    return torch.where(x.isnan(), y, torch.where(y.isnan(), x, torch.minimum(x, y)))
+
+
+def addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    return torch.mul(x, beta) + torch.bmm(a, b).sum(0).mul(alpha)
+
+
+def trilinear(
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    expand1: list[int],
+    expand2: list[int],
+    expand3: list[int],
+    sumdim: list[int],
+    unroll_dim: int = 1,
+) -> Tensor:
+    operands = []
+    for tensor, dims in ((a, expand1), (b, expand2), (c, expand3)):
+        for dim in dims:
+            tensor = tensor.unsqueeze(dim)
+        operands.append(tensor)
+    return (operands[0] * operands[1] * operands[2]).sum(sumdim)
+
+
+def shifted_left(x: Tensor, bits: Any) -> Tensor:
+    return torch.mul(x, torch.full_like(x, 2).pow(bits))
+
+
+def shifted_right(x: Tensor, bits: Any) -> Tensor:
+    return torch.div(x, torch.full_like(x, 2) ** bits, rounding_mode="floor")
+
+
+PARTS: dict[str, Any] = {
+    "aten.cumprod.default": cumprod,
+    "aten.logcumsumexp.default": logcumsumexp,
+    "aten.cummax.default": cummax,
+    "aten.cummin.default": cummin,
+    "aten.kthvalue.default": kthvalue,
+    "aten.median.dim": median_dim,
+    "aten.median.default": median,
+    "aten.var_mean.correction": var_mean,
+    "aten.diagonal.default": diagonal,
+    "aten.copysign.Tensor": copysign,
+    "aten.copysign.Scalar": copysign,
+    "aten.signbit.default": signbit,
+    "aten.fmax.default": fmax,
+    "aten.fmin.default": fmin,
+    "aten.addbmm.default": addbmm,
+    "aten._trilinear.default": trilinear,
+    "aten.__lshift__.Scalar": shifted_left,
+    "aten.__lshift__.Tensor": shifted_left,
+    "aten.bitwise_left_shift.Tensor": shifted_left,
+    "aten.bitwise_left_shift.Tensor_Scalar": shifted_left,
+    "aten.__rshift__.Scalar": shifted_right,
+    "aten.__rshift__.Tensor": shifted_right,
+    "aten.bitwise_right_shift.Tensor": shifted_right,
+    "aten.bitwise_right_shift.Tensor_Scalar": shifted_right,
+    "aten.hypot.default": lambda x, y: (x * x + y * y).sqrt(),
+    "aten.erfc.default": lambda x: 1 - x.erf(),
+    "aten.exp2.default": lambda x: (x * math.log(2)).exp(),
+    "aten.ldexp.Tensor": lambda x, y: x * (torch.full_like(x, 2) ** y),
+    "aten.dist.default": lambda x, y, p=2: torch.linalg.vector_norm(x - y, p),
+}

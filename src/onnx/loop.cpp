@@ -1,0 +1,138 @@
+// Loop nodes (src/ir/loop_node.h) as ONNX's Loop, and Loops that lowerings of other operators need.
+#include "ir/loop_node.h"
+
+#include <array>
+
+#include "onnx/lowering.h"
+
+namespace portwright {
+namespace {
+
+// What the rounds join starts as: nothing, along the dim in which the items differ.
+std::string empty_of(Emitter& e, const TensorType& type, int64_t dim) {
+  std::vector<Expr> shape = type.shape;
+  shape.at(dim) = 0;
+  return e.op("Expand", {e.scalar(0, type.dtype), e.shape(shape)});
+}
+
+// Outputs are what is carried, then what is joined (carried too, and longer after each round), then
+// what is stacked.
+void loop(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  const LoopNode loop = as_loop(call.node);
+  const size_t carried = loop.initial.size();
+  const size_t stacked = loop.stacked.size();
+  std::vector<std::string> operands = {e.scalar_int(loop.trips), ""};
+  std::vector<DType> dtypes;
+  for (ValueId id : loop.initial) {
+    operands.push_back(e.value(id));
+    dtypes.push_back(e.type(id).dtype);
+  }
+  std::vector<int64_t> dims;
+  for (size_t i = 0; i < loop.joined.size(); ++i) {
+    dims.push_back(constant_int(loop.dims.at(i)));
+    operands.push_back(empty_of(e, e.type(loop.joined[i]), dims[i]));
+    dtypes.push_back(e.type(loop.joined[i]).dtype);
+  }
+  std::vector<std::string> captures;
+  for (ValueId id : loop.captures) captures.push_back(e.value(id));
+
+  e.open_body(&loop.body);
+  const std::string counter = e.body_input(DType::kInt64, true);
+  const std::string again = e.body_input(DType::kBool, true);
+  e.bind_symbol(loop.counter, e.op("Reshape", {counter, e.ints({1})}));
+  std::vector<std::string> before;
+  before.reserve(dtypes.size());
+  for (DType dtype : dtypes) before.push_back(e.body_input(dtype));
+  for (size_t i = 0; i < loop.body.inputs.size(); ++i) {
+    e.bind(loop.body.inputs[i], i < carried ? before[i] : captures.at(i - carried));
+  }
+  for (const Node& node : loop.body.nodes) e.lower(node);
+  e.begin(call.node);
+  e.body_output(again, DType::kBool);
+  const auto& results = loop.body.outputs;
+  for (size_t i = 0; i < carried; ++i) e.body_output(e.value(results.at(i)), dtypes[i]);
+  for (size_t i = 0; i < dims.size(); ++i) {
+    const std::string& item = e.value(results.at(carried + stacked + i));
+    e.body_output(e.op("Concat", {before[carried + i], item}, {{"axis", dims[i]}}),
+                  dtypes[carried + i]);
+  }
+  for (size_t i = 0; i < stacked; ++i) {
+    const ValueId item = results.at(carried + i);
+    e.body_output(e.value(item), e.type(item).dtype);
+  }
+  const auto body = e.close_body();
+
+  const std::vector<std::string> values =
+      e.ops("Loop", operands, carried + dims.size() + stacked, {{"body", body}});
+  size_t next = 0;
+  for (ValueId id : loop.last) e.bind(id, values.at(next++));
+  for (ValueId id : loop.joined) e.bind(id, values.at(next++));
+  for (ValueId id : loop.stacked) e.bind(id, values.at(next++));
+}
+
+// grouped_mm(input [S, K], weight [E, K, N], offsets [E]): rows up to offsets[i] that earlier
+// groups did not take times weight[i]; zeros for rows beyond the last offset. The rounds are the
+// groups that have rows, so that weights of the others are not read.
+void grouped_product(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  const DType dtype = call.result().dtype;
+  const std::string input = e.tensor(call.arg(0));
+  const std::string weight = e.tensor(call.arg(1));
+  const std::string ends = e.cast(e.tensor(call.arg(2)), call.type(2).dtype, DType::kInt64);
+  const std::string first_axis = e.ints({0});
+  const std::string starts =
+      e.op("Concat", {first_axis, e.op("Slice", {ends, e.ints({0}), e.ints({-1}), first_axis})},
+           {{"axis", int64_t{0}}});
+  const std::string groups =
+      e.op("Reshape", {e.op("NonZero", {e.op("Greater", {ends, starts})}), e.ints({-1})});
+  const std::vector<Expr> nothing = {0, call.result().shape.at(1)};
+  const std::string empty = e.op("Expand", {e.scalar(0, dtype), e.shape(nothing)});
+  const std::string count = e.squeeze(e.op("Shape", {groups}), {0});
+
+  e.open_body();
+  const std::string round = e.body_input(DType::kInt64, true);
+  const std::string again = e.body_input(DType::kBool, true);
+  const std::string before = e.body_input(dtype);
+  const std::string group = e.op("Gather", {groups, round}, {{"axis", int64_t{0}}});
+  auto row_at = [&](const std::string& rows) {
+    return e.unsqueeze(e.op("Gather", {rows, group}, {{"axis", int64_t{0}}}), {0});
+  };
+  const std::string rows = e.op("Slice", {input, row_at(starts), row_at(ends), first_axis});
+  const std::string product =
+      e.op("MatMul", {rows, e.op("Gather", {weight, group}, {{"axis", int64_t{0}}})});
+  e.body_output(again, DType::kBool);
+  e.body_output(e.op("Concat", {before, product}, {{"axis", int64_t{0}}}), dtype);
+  const auto body = e.close_body();
+
+  const std::string taken = e.op("Loop", {count, "", empty}, {{"body", body}});
+  const std::string missing = e.op(
+      "Sub",
+      {e.dim(call.type(0).shape.at(0)), e.op("Slice", {ends, e.ints({-1}), e.ints({INT64_MAX})})});
+  const std::string tail = e.op("Concat", {missing, e.dim(nothing[1])}, {{"axis", int64_t{0}}});
+  const std::string zeros = e.op("Expand", {e.scalar(0, dtype), tail});
+  const std::string all = e.op("Concat", {taken, zeros}, {{"axis", int64_t{0}}});
+  call.give(e.reshape(all, nothing, call.result().shape));
+}
+
+// _grouped_mm(self, mat2, offs, bias, out_dtype), of which CPUs have the form above.
+void grouped_mm(const LoweringCall& call) {
+  if (call.type(0).rank() != 2 || call.type(1).rank() != 3 || !call.has(2) || call.has(3)) {
+    throw Error(ErrorCode::kUnsupported,
+                "_grouped_mm of other than a matrix, a stack of matrices and offsets");
+  }
+  grouped_product(call);
+}
+
+}  // namespace
+
+std::span<const Lowering> loop_lowerings() {
+  static constexpr std::array kRows = {
+      Lowering{"portwright.loop.default", loop},
+      Lowering{"transformers.grouped_mm_fallback.default", grouped_product},
+      Lowering{"aten._grouped_mm.default", grouped_mm},
+  };
+  return kRows;
+}
+
+}  // namespace portwright
