@@ -92,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         help="one dynamic dim, for example input_ids:1=seq:1:2048; repeatable",
     )
     export.add_argument("--opset", type=int, help="ONNX opset, 18 to 23 (default 23)")
+    export.add_argument(
+        "--weights",
+        choices=["copy", "reference"],
+        default="copy",
+        help="reference: read from the checkpoint's .safetensors, beside which -o must be (copy)",
+    )
     export.add_argument("--task", choices=sorted(TASKS), help="the head (default: no head)")
     export.add_argument("--config-only", action="store_true", help="random weights from the config")
     export.add_argument("--no-verify", action="store_true", help="do not run the result")
@@ -143,6 +149,7 @@ def _export(options: argparse.Namespace) -> int:
         dynamic=options.dynamic,
         dynamic_shapes=dims,
         opset_version=options.opset,
+        weights=options.weights,
         prefer_deferred_runtime_asserts_over_guards=bool(dims),
     )
     path = os.path.join(options.output, "model.onnx")
@@ -154,7 +161,8 @@ def _export(options: argparse.Namespace) -> int:
             os.makedirs(options.output, exist_ok=True)
             report["files"] = program.save(path)
     except InvalidArgumentError as error:
-        return _fail(options, MISUSE if dims or options.opset else FAILED, _text(error))
+        chosen = dims or options.opset or options.weights != "copy"
+        return _fail(options, MISUSE if chosen else FAILED, _text(error))
     except (PortwrightError, OSError) as error:
         return _fail(options, FAILED, _text(error))
     report.update(

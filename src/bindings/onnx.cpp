@@ -25,17 +25,20 @@ std::shared_ptr<OnnxModel> lower_program(const std::shared_ptr<Program>& program
   return std::make_shared<OnnxModel>(lower(*program, options));
 }
 
-py::dict write_model(const OnnxModel& model, const std::string& path, bool external_data) {
+py::dict write_model(const OnnxModel& model, const std::string& path, bool external_data,
+                     const std::string& checkpoint) {
   OnnxFiles files;
   {
     const py::gil_scoped_release release;
-    files = write_onnx(model, path, external_data);
+    files = write_onnx(model, path, external_data, checkpoint);
   }
   py::dict facts;
   facts["model_path"] = files.model_path;
   facts["data_path"] = files.data_path;
   facts["model_bytes"] = files.model_bytes;
   facts["data_bytes"] = files.data_bytes;
+  facts["referenced"] = files.referenced;
+  facts["copied"] = files.copied;
   return facts;
 }
 
@@ -63,7 +66,8 @@ uint64_t weight_bytes(const OnnxModel& model) {
 
 void bind_onnx(py::module_& m) {
   py::class_<OnnxModel, std::shared_ptr<OnnxModel>>(m, "OnnxModel", "An ONNX model in memory.")
-      .def("write", &write_model, py::arg("path"), py::arg("external_data") = true)
+      .def("write", &write_model, py::arg("path"), py::arg("external_data") = true,
+           py::arg("checkpoint") = std::string())
       .def("serialize", &serialize_model)
       .def_property_readonly("input_names", [](const OnnxModel& m) { return names(m.inputs); })
       .def_property_readonly("output_names", [](const OnnxModel& m) { return names(m.outputs); })

@@ -31,7 +31,7 @@ struct Chunk {
 
 }  // namespace
 
-DataLayout DataLayout::of(const OnnxModel& model, size_t threshold) {
+DataLayout DataLayout::of(const OnnxModel& model, size_t threshold, const Checkpoint* checkpoint) {
   DataLayout layout;
   std::unordered_map<std::string, size_t> seen;
   uint64_t end = 0;
@@ -40,13 +40,28 @@ DataLayout DataLayout::of(const OnnxModel& model, size_t threshold) {
     if (bytes < threshold) continue;
     auto [entry, added] = seen.try_emplace(identity(item.weight), layout.pieces.size());
     if (added) {
-      const uint64_t offset = (end + kAlignment - 1) / kAlignment * kAlignment;
-      layout.pieces.push_back({item.weight, offset, bytes});
-      end = offset + bytes;
+      Piece piece{item.weight, 0, bytes, "", item.name};
+      std::optional<Checkpoint::Place> place;
+      if (checkpoint != nullptr && item.weight.is_contiguous()) {
+        place = checkpoint->find(item.name, item.weight);
+      }
+      if (place) {
+        piece.location = place->location;
+        piece.offset = place->offset;
+      } else {
+        piece.offset = (end + kAlignment - 1) / kAlignment * kAlignment;
+        end = piece.offset + bytes;
+      }
+      layout.pieces.push_back(std::move(piece));
     }
     layout.piece_by_name.emplace(item.name, entry->second);
   }
   return layout;
+}
+
+bool DataLayout::has_own() const {
+  return std::any_of(pieces.begin(), pieces.end(),
+                     [](const Piece& piece) { return piece.location.empty(); });
 }
 
 std::optional<DataLayout::Piece> DataLayout::place_of(const std::string& initializer) const {
@@ -59,6 +74,7 @@ uint64_t write_weights(const DataLayout& layout, const StagedFile& file) {
   uint64_t total = 0;
   std::vector<Chunk> chunks;
   for (const DataLayout::Piece& piece : layout.pieces) {
+    if (!piece.location.empty()) continue;
     total = piece.offset + piece.bytes;
     if (!piece.weight.is_contiguous()) continue;
     const auto bytes = piece.weight.contiguous_bytes();
@@ -70,7 +86,7 @@ uint64_t write_weights(const DataLayout& layout, const StagedFile& file) {
                [&](size_t i) { file.write_at(chunks[i].offset, chunks[i].data, chunks[i].bytes); });
   // Strided weights are gathered one at a time.
   for (const DataLayout::Piece& piece : layout.pieces) {
-    if (piece.weight.is_contiguous()) continue;
+    if (!piece.location.empty() || piece.weight.is_contiguous()) continue;
     const auto bytes = piece.weight.copy_bytes();
     file.write_at(piece.offset, bytes.data(), bytes.size());
   }

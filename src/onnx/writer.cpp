@@ -1,7 +1,9 @@
 #include "onnx/writer.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <protozero/pbf_writer.hpp>
 #include <unordered_map>
 
@@ -120,7 +122,8 @@ void write_initializer(Writer& graph, const OnnxInitializer& item, const DataLay
   out.add_int32(kTensorProto_data_type, static_cast<int32_t>(onnx_dtype(item.weight.dtype)));
   out.add_string(kTensorProto_name, item.name);
   if (const auto place = layout.place_of(item.name)) {
-    write_entry(out, kTensorProto_external_data, "location", layout.file_name);
+    write_entry(out, kTensorProto_external_data, "location",
+                place->location.empty() ? layout.file_name : place->location);
     write_entry(out, kTensorProto_external_data, "offset", std::to_string(place->offset));
     write_entry(out, kTensorProto_external_data, "length", std::to_string(place->bytes));
     out.add_enum(kTensorProto_data_location, 1);  // EXTERNAL
@@ -201,6 +204,23 @@ void check_inline_size(const OnnxModel& model) {
                   " bytes, more than the 2 GiB that one ONNX file holds: use external_data=True");
 }
 
+DataLayout layout_of(const OnnxModel& model, const std::string& path,
+                     const std::string& checkpoint) {
+  std::optional<Checkpoint> stored;
+  if (!checkpoint.empty()) stored = Checkpoint::open(checkpoint, path);
+  DataLayout layout = DataLayout::of(model, kExternalThreshold, stored ? &*stored : nullptr);
+  layout.file_name = std::filesystem::path(path).filename().string() + "_data";
+  const bool none = std::all_of(layout.pieces.begin(), layout.pieces.end(),
+                                [](const auto& piece) { return piece.location.empty(); });
+  if (stored && none && !layout.pieces.empty()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "no weight of the model lies in the .safetensors files of " + checkpoint +
+                    " byte for byte: was it changed or cast after it was loaded? Use "
+                    "weights=\"copy\"");
+  }
+  return layout;
+}
+
 }  // namespace
 
 std::string serialize_onnx(const OnnxModel& model) {
@@ -208,18 +228,25 @@ std::string serialize_onnx(const OnnxModel& model) {
   return encode(model, {});
 }
 
-OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool external_data) {
-  OnnxFiles files{path, "", 0, 0};
+OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool external_data,
+                     const std::string& checkpoint) {
+  OnnxFiles files{path, "", 0, 0, {}, {}};
   DataLayout layout;
   if (external_data) {
-    layout = DataLayout::of(model, kExternalThreshold);
-    layout.file_name = std::filesystem::path(path).filename().string() + "_data";
+    layout = layout_of(model, path, checkpoint);
   } else {
     check_inline_size(model);
   }
+  for (const DataLayout::Piece& piece : layout.pieces) {
+    if (piece.location.empty()) {
+      files.copied.push_back(piece.initializer);
+    } else {
+      files.referenced[piece.location] += piece.bytes;
+    }
+  }
   StagedFile model_file = StagedFile::create(path);  // fails before the weights are written
   StagedFile data_file;
-  if (!layout.pieces.empty()) {
+  if (layout.has_own()) {
     files.data_path = path + "_data";
     data_file = StagedFile::create(files.data_path);
     files.data_bytes = write_weights(layout, data_file);
@@ -227,7 +254,7 @@ OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool exter
   const std::string text = encode(model, layout);
   model_file.write_at(0, text.data(), text.size());
   files.model_bytes = text.size();
-  if (!layout.pieces.empty()) data_file.commit();
+  if (layout.has_own()) data_file.commit();
   model_file.commit();
   return files;
 }

@@ -31,7 +31,7 @@ SHARED: dict[str, Any] = {
     "dynamic_shapes": None,
     "prefer_deferred_runtime_asserts_over_guards": False,
 }
-# The page's fields in its order; bfloat16_in_float32 and allow_data_assumptions are ours.
+# The page's fields in its order; weights, bfloat16_in_float32 and allow_data_assumptions are ours.
 FIELDS: list[tuple[type[DynamoConfig], dict[str, Any]]] = [
     (DynamoConfig, {"export_format": ExportFormat.DYNAMO, **SHARED}),
     (
@@ -42,6 +42,7 @@ FIELDS: list[tuple[type[DynamoConfig], dict[str, Any]]] = [
             "output_path": None,
             "opset_version": None,
             "external_data": True,
+            "weights": "copy",
             "optimize": True,
             "export_params": True,
             "keep_initializers_as_inputs": False,

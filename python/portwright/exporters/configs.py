@@ -105,6 +105,9 @@ class DynamoConfig:
         }
 
 
+_WEIGHTS = ("copy", "reference")
+
+
 @dataclass(kw_only=True)
 class OnnxConfig(DynamoConfig):
     """How a model is exported to ONNX; all fields of `DynamoConfig` and these.
@@ -114,6 +117,9 @@ class OnnxConfig(DynamoConfig):
         opset_version: 18 to 23; None is 23, whatever is installed (21 where the model
             draws random numbers, for which ONNX Runtime has no newer kernels).
         external_data: weights in a `.onnx_data` file beside the model.
+        weights: "copy", or "reference": nothing is copied, the external data is the checkpoint's
+            own `.safetensors` files, beside which the model must be saved; weights that do not
+            lie there byte for byte (cast, merged, folded) go to the `.onnx_data` file.
         optimize: run the passes (constant folding, dead code, common subexpressions, ...).
         export_params: False leaves the weights out: they become inputs of the graph.
         keep_initializers_as_inputs: weights can be overridden by inputs of their names.
@@ -127,6 +133,7 @@ class OnnxConfig(DynamoConfig):
     output_path: str | os.PathLike[str] | None = None
     opset_version: int | None = None
     external_data: bool = True
+    weights: str = "copy"
     optimize: bool = True
     export_params: bool = True
     keep_initializers_as_inputs: bool = False
@@ -138,6 +145,13 @@ class OnnxConfig(DynamoConfig):
         opset = self.opset_version
         if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int)):
             raise InvalidArgumentError(f"opset_version must be an int or None, not {opset!r}")
+        if self.weights not in _WEIGHTS:
+            raise InvalidArgumentError(f"weights must be one of {_WEIGHTS}, not {self.weights!r}")
+        if self.weights == "reference" and not (self.external_data and self.export_params):
+            raise InvalidArgumentError(
+                'weights="reference" is external data: it needs external_data=True and '
+                "export_params=True"
+            )
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import MutableMapping
@@ -42,10 +43,17 @@ _BFLOAT16 = 16  # TensorProto.DataType
 class ONNXProgram:
     """An ONNX model in memory: call it, look at it, save it."""
 
-    def __init__(self, model: _core.OnnxModel, captured: CapturedProgram, config: OnnxConfig):
+    def __init__(
+        self,
+        model: _core.OnnxModel,
+        captured: CapturedProgram,
+        config: OnnxConfig,
+        checkpoint: str = "",
+    ):
         self._model: _core.OnnxModel | IrModel = model
         self._captured = captured
         self._config = config
+        self._checkpoint = checkpoint
         self._session: Any = None
         self._saved_path: str | None = None
 
@@ -91,7 +99,11 @@ class ONNXProgram:
         return onnx.load_from_string(self._model.serialize())
 
     def save(
-        self, path: str | os.PathLike[str], *, external_data: bool | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        external_data: bool | None = None,
+        weights: str | None = None,
     ) -> dict[str, Any]:
         """Writes the model; weights go to `<path>_data` beside it.
 
@@ -100,20 +112,37 @@ class ONNXProgram:
         Args:
             path: the `.onnx` file.
             external_data: False embeds the weights (at most 2 GB); None is the config's.
+            weights: "copy" or "reference", see `OnnxConfig`; None is the config's.
 
         Returns:
-            `model_path`, `data_path` ("" when there is none), `model_bytes`, `data_bytes`.
+            `model_path`, `data_path` ("" when there is none), `model_bytes`, `data_bytes`,
+            `referenced` (bytes by `.safetensors` file), `copied` (the weights in `data_path`).
 
         Raises:
             FileError: the path cannot be written or the disk is full.
+            InvalidArgumentError: the checkpoint's files cannot be referred to from there; says why.
         """
         path = os.fspath(path)
         if os.path.isdir(path):
             raise FileError(f"'{path}' is a directory: give the path of the .onnx file")
-        external = self._config.external_data if external_data is None else external_data
-        facts = dict(self._model.write(path, external))
+        changes: dict[str, Any] = {"external_data": external_data, "weights": weights}
+        config = dataclasses.replace(
+            self._config, **{name: value for name, value in changes.items() if value is not None}
+        )
+        checkpoint = ""
+        if config.weights == "reference":
+            checkpoint = self._checkpoint_folder()
+        facts = dict(self._model.write(path, config.external_data, checkpoint))
         self._saved_path, self._session = path, None
         return facts
+
+    def _checkpoint_folder(self) -> str:
+        if os.path.isdir(self._checkpoint):
+            return self._checkpoint
+        raise InvalidArgumentError(
+            'weights="reference" points into the folder that the model was loaded from with '
+            f"from_pretrained, and '{self._checkpoint}' is none: use weights=\"copy\""
+        )
 
     def __call__(self, **inputs: Any) -> Any:
         """Runs the model in ONNX Runtime on the CPU: the file that was saved last, if there is one.
@@ -215,7 +244,8 @@ class OnnxExporter(DynamoExporter):
         assert isinstance(config, OnnxConfig)
         captured = self._capture(model, sample_inputs, config)
         _refuse_data_assumptions(captured, config)  # a fixed program has them as assertions
-        program = lower(with_fixes(captured, self.backends, lambda: captured), config)
+        captured = with_fixes(captured, self.backends, lambda: captured)
+        program = lower(captured, config, checkpoint=getattr(model, "name_or_path", ""))
         if config.output_path is not None:
             program.save(config.output_path)
         return program
@@ -225,8 +255,11 @@ class OnnxExporter(DynamoExporter):
         return Decompositions(kept, onnx_decompositions.find)
 
 
-def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
+def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -> ONNXProgram:
     """The ONNX model of a captured program, which stays as it is.
+
+    Args:
+        checkpoint: the folder that the model was loaded from, for `weights="reference"`.
 
     Raises:
         DataDependentError: the program holds for the sample's data, and ONNX has no assertions.
@@ -248,7 +281,7 @@ def lower(captured: CapturedProgram, config: OnnxConfig) -> ONNXProgram:
         bfloat16_in_float32=config.bfloat16_in_float32,
         placeholders=set(own),
     )
-    result = ONNXProgram(model, captured, config)
+    result = ONNXProgram(model, captured, config, checkpoint)
     if own:
         translate(result.model, own)
     apply_onnx_ir_fixes(result)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from portwright import _core
-from portwright.errors import FileError, InvalidArgumentError
+from portwright.errors import FileError, InvalidArgumentError, UnsupportedError
 
 # Weights of this many bytes and more go to the external file, as in the engine's own writer.
 _EXTERNAL_BYTES = 1024
@@ -65,10 +65,20 @@ class IrModel:
         proto = onnx_ir.to_proto(self._with_data())
         return bytes(proto.SerializeToString())
 
-    def write(self, path: str, external_data: bool = True) -> dict[str, Any]:
-        """As `_core.OnnxModel.write`."""
+    def write(self, path: str, external_data: bool = True, checkpoint: str = "") -> dict[str, Any]:
+        """As `_core.OnnxModel.write`, without references.
+
+        Raises:
+            UnsupportedError: a checkpoint is given.
+        """
         import onnx_ir
 
+        if checkpoint:
+            raise UnsupportedError(
+                'weights="reference" is for the model as it was lowered: this one is an onnx_ir '
+                "model now, made for an IR fix, a translation or `ONNXProgram.model`. Use "
+                'weights="copy"'
+            )
         if not external_data:
             self._check_inline_size()
         name = os.path.basename(path)
@@ -97,6 +107,8 @@ class IrModel:
             "data_path": data_path,
             "model_bytes": os.path.getsize(path),
             "data_bytes": os.path.getsize(data_path) if data_path else 0,
+            "referenced": {},
+            "copied": sorted(self.ir.graph.initializers) if data_path else [],
         }
 
     def _with_data(self) -> Any:
