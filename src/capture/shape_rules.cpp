@@ -308,6 +308,29 @@ Rule select(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(std::move(result));
 }
 
+// diagonal(self, offset, dim1, dim2): the diagonal is the last dim.
+Rule diagonal(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const auto offset = constant_int(arguments[1]);
+  const auto first = constant_int(arguments[2]);
+  const auto second = constant_int(arguments[3]);
+  if (type == nullptr || !offset || !first || !second) return std::nullopt;
+  const size_t rows = wrap_dim(*first, type->rank());
+  const size_t columns = wrap_dim(*second, type->rank());
+  const Expr below = type->shape[rows] + Expr(std::min<int64_t>(*offset, 0));
+  const Expr right = type->shape[columns] - Expr(std::max<int64_t>(*offset, 0));
+  const Shape strides = strides_of(*type);
+  TensorType result{type->dtype, {}, Shape()};
+  for (size_t i = 0; i < type->rank(); ++i) {
+    if (i == rows || i == columns) continue;
+    result.shape.push_back(type->shape[i]);
+    result.strides->push_back(strides[i]);
+  }
+  result.shape.push_back(*offset == 0 ? min(below, right) : max(min(below, right), 0));
+  result.strides->push_back(strides[rows] + strides[columns]);
+  return one(std::move(result));
+}
+
 // The [start, length) part of `type` along `dim`, with its strides.
 TensorType part_of(const TensorType& type, size_t dim, const Expr& length) {
   TensorType part{type.dtype, type.shape, strides_of(type)};
@@ -732,6 +755,7 @@ const std::vector<RuleFamily>& families() {
       {expand, {"expand"}},
       {slice, {"slice"}},
       {select, {"select"}},
+      {diagonal, {"diagonal"}},
       {split_with_sizes, {"split_with_sizes"}},
       {unbind, {"unbind"}},
       {cat, {"cat"}},
