@@ -1,5 +1,6 @@
 #include "pt2/zip_writer.h"
 
+#include <libdeflate.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -159,8 +160,7 @@ uint64_t ZipWriter::write(const std::string& path) {
   StagedFile file = StagedFile::create(path);
   parallel_for(chunks.size(), writer_threads(directory_offset), [&](size_t i) {
     Chunk& chunk = chunks[i];
-    chunk.checksum = static_cast<uint32_t>(
-        crc32_z(0, reinterpret_cast<const unsigned char*>(chunk.bytes.data()), chunk.bytes.size()));
+    chunk.checksum = libdeflate_crc32(0, chunk.bytes.data(), chunk.bytes.size());
     const auto at = static_cast<uint64_t>(chunk.bytes.data() - chunk.entry->bytes.data());
     file.write_at(chunk.entry->data_offset + at, chunk.bytes.data(), chunk.bytes.size());
   });

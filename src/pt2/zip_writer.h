@@ -1,7 +1,8 @@
 // A zip archive of stored entries, as PyTorch writes and maps them.
 //
 // Not minizip: it copies every byte through a 16 KiB buffer on one thread and cannot place an
-// entry's data on a boundary. Stored entries need no more than headers and a checksum (zlib's).
+// entry's data on a boundary. Stored entries need no more than headers and a checksum
+// (libdeflate's, which is four times as fast as zlib's; zlib joins those of the parts).
 #pragma once
 
 #include <cstddef>
