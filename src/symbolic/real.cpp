@@ -63,6 +63,11 @@ std::optional<Real> on_ratios(RealOp op, const Real& a, const Real& b) {
     case RealOp::kFloorDiv:
       if (bn.is_constant(0)) return std::nullopt;
       return Real::ratio(floor_div(an * bd, ad * bn));
+    case RealOp::kMod:  // of a whole number: a quotient was rounded before
+      if (!ad.is_constant(1) || !bn.is_constant() || bn.is_constant(0) || !bd.is_constant()) {
+        return std::nullopt;
+      }
+      return Real::ratio(mod(an * bd, bn), bd);
     default: return std::nullopt;
   }
 }

@@ -70,3 +70,16 @@ def check(function: Callable[[torch.Tensor], Any], shapes: list[tuple[int, int]]
     for shape in shapes:
         x = torch.randn(shape)
         torch.testing.assert_close(program.run({"x": x}), function(x), rtol=1e-6, atol=1e-6)
+
+
+def test_the_rest_of_a_size_by_a_fraction() -> None:
+    class Rests(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            whole = x.shape[0] % 0.5 == 0  # of every size: nothing to check when it runs
+            return x * (x.shape[0] % 1.5) if whole else x
+
+    program = capture(Rests(), {"x": torch.randn(4)}, dynamic=True)
+    assert program.program.guards() == []
+    for size in (4, 5, 6, 1):
+        x = torch.randn(size)
+        torch.testing.assert_close(program.run({"x": x}), Rests()(x))
