@@ -57,9 +57,9 @@ def swapped(owner: Any, replacements: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """No garbage collections: a trace makes little garbage and very many objects, and each full
-    collection would look through all of them and the model again."""
+def no_collections() -> Iterator[None]:
+    """No garbage collections: traces and torch.fx graphs are very many objects with little garbage,
+    and each full collection would look through all of them and the model again."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -77,7 +77,7 @@ def staged(model: torch.nn.Module) -> Iterator[None]:
         evaluated(model),
         swapped(torch.compiler, flags),
         swapped(torch.jit, {"is_tracing": _is_tracing}),
-        _no_collections(),
+        no_collections(),
     ):
         yield
 

@@ -60,10 +60,8 @@ def _pt2(
     from portwright.exporters import DynamoExporter
 
     exported = DynamoExporter().export(model, inputs, {"dynamic": dynamic})
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.pt2")
-        exported.save(path)
-        return torch.export.load(path).module(), {"notes": len(exported.notes)}
+    run = _through_file(exported.save, lambda path: torch.export.load(path).module())
+    return run, {"notes": len(exported.notes)}
 
 
 def _pt2_own(
@@ -73,7 +71,7 @@ def _pt2_own(
     from portwright.exporters import DynamoExporter
 
     exported = DynamoExporter().export(model, inputs, {"dynamic": dynamic})
-    return _read(exported.save), {"notes": len(exported.notes)}
+    return _through_file(exported.save, _read), {"notes": len(exported.notes)}
 
 
 def _pt2_torch(
@@ -83,17 +81,15 @@ def _pt2_torch(
     from transformers.exporters import DynamoConfig, DynamoExporter
 
     exported = DynamoExporter().export(model, inputs, DynamoConfig(dynamic=dynamic))
-    return _prepared(model, _read(lambda path: torch.export.save(exported.program, path)))
+    run = _through_file(lambda path: torch.export.save(exported.program, path), _read)
+    return _prepared(model, run)
 
 
-def _read(save: Callable[[str], Any]) -> Run:
+def _read(path: str) -> Run:
     import portwright
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.pt2")
-        save(path)
-        run: Run = portwright.load(path).module()  # keeps the file mapped
-        return run
+    run: Run = portwright.load(path).module()  # keeps the file mapped
+    return run
 
 
 def _aoti(
@@ -103,10 +99,19 @@ def _aoti(
     from portwright.exporters import DynamoExporter
 
     exported = DynamoExporter().export(model, inputs, {"dynamic": dynamic})
+    run = _through_file(
+        lambda path: torch._inductor.aoti_compile_and_package(exported, package_path=path),
+        torch._inductor.aoti_load_package,
+    )
+    return run, {"notes": len(exported.notes)}
+
+
+def _through_file(save: Callable[[str], Any], load: Callable[[str], Run]) -> Run:
+    """What a file runs, which is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.pt2")
-        torch._inductor.aoti_compile_and_package(exported, package_path=path)
-        return torch._inductor.aoti_load_package(path), {"notes": len(exported.notes)}
+        save(path)
+        return load(path)
 
 
 def _peer_capture(

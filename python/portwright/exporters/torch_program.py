@@ -6,10 +6,7 @@ signature, containers and symbols (`torch._export.serde`).
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,6 +16,7 @@ from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
 
 from portwright.exporters.fx_graph import GraphReader, Json, parse
+from portwright.stage import no_collections
 
 
 def read_document(
@@ -28,7 +26,7 @@ def read_document(
     example_inputs: tuple[tuple[Any, ...], dict[str, Any]],
 ) -> torch.export.ExportedProgram:
     """The program of `document` on these tensors, by their names in the signature."""
-    with _no_garbage_collection():
+    with no_collections():
         return _read(document, state, constants, example_inputs)
 
 
@@ -72,18 +70,6 @@ def _read(
         _guards_code=[],
     )
     return result
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """So many new objects, none of them garbage, would set the collector off again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 _EMPTY_GRAPH: Json = {
