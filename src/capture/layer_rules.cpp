@@ -1,10 +1,75 @@
-// Result types of whole layers whose Meta kernels are decompositions in Python, too slow to probe.
+// Result types of whole layers: convolutions, resizing, pools, recurrent layers, sampling on grids.
 #include "capture/rule_parts.h"
 #include "capture/shape_math.h"
 #include "capture/tracer.h"
 
 namespace portwright {
 namespace {
+
+// conv1d, conv2d, conv3d with whole-number padding (torch.nn.functional.conv2d's formula).
+Rule convolution(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* input = tensor_type(tracer, arguments[0]);
+  const TensorType* weight = tensor_type(tracer, arguments[1]);
+  if (input == nullptr || weight == nullptr || input->rank() != weight->rank()) {
+    return std::nullopt;
+  }
+  const auto* strides = std::get_if<IntList>(&arguments[3]);
+  const auto* paddings = std::get_if<IntList>(&arguments[4]);
+  const auto* dilations = std::get_if<IntList>(&arguments[5]);
+  const auto groups = constant_int(arguments[6]);
+  if (strides == nullptr || paddings == nullptr || dilations == nullptr || !groups) {
+    return std::nullopt;
+  }
+  tracer.require_equal(input->shape[1], weight->shape[1] * Expr(*groups));
+  Shape shape = {input->shape[0], weight->shape[0]};
+  auto at = [](const IntList& list, size_t i) { return list.size() == 1 ? list[0] : list.at(i); };
+  for (size_t i = 0; i + 2 < input->rank(); ++i) {
+    const Expr reach = at(*dilations, i) * (weight->shape[i + 2] - 1);
+    const Expr room = input->shape[i + 2] + Expr(2) * at(*paddings, i) - reach - 1;
+    shape.push_back(floor_div(room, at(*strides, i)) + 1);
+  }
+  return one(input->dtype, std::move(shape));
+}
+
+// To a given size, or to floor(size * scale_factor) as torch's compute_output_size has it.
+Rule upsample(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  if (type == nullptr || type->rank() < 3) return std::nullopt;
+  Shape shape(type->shape.begin(), type->shape.begin() + 2);
+  const size_t spatial = type->rank() - 2;
+  const auto* factors = std::get_if<FloatList>(&arguments.back());
+  if (const auto* size = std::get_if<IntList>(&arguments[1]); size && size->size() == spatial) {
+    for (const Expr& item : *size) shape.push_back(tracer.symbols().resolve(item));
+  } else if (factors != nullptr && factors->size() == spatial) {
+    for (size_t i = 0; i < spatial; ++i) {
+      const Real scaled =
+          Real::binary(RealOp::kMul, Real::ratio(type->shape[2 + i]), Real((*factors)[i]));
+      shape.push_back(round_to_int(scaled, Rounding::kFloor, &tracer.symbols()));
+    }
+  } else {
+    return std::nullopt;
+  }
+  return one(type->dtype, std::move(shape));
+}
+
+// im2col(self, kernel, dilation, padding, stride): [N, C * kernel, places] (torch.nn.Unfold).
+Rule im2col(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  if (type == nullptr || type->rank() != 4) return std::nullopt;
+  Expr elements = type->shape[1];
+  Expr places = 1;
+  auto item = [&](size_t list, size_t i) {
+    const auto& items = std::get<IntList>(arguments[list]);
+    return items.size() == 1 ? items[0] : items.at(i);
+  };
+  for (size_t i = 0; i < 2; ++i) {
+    const Expr kernel = tracer.symbols().resolve(item(1, i));
+    elements = elements * kernel;
+    const Expr room = type->shape[2 + i] + item(3, i) * Expr(2) - item(2, i) * (kernel - 1) - 1;
+    places = places * (floor_div(room, item(4, i)) + 1);
+  }
+  return one(type->dtype, {type->shape[0], elements, places});
+}
 
 // grid_sampler_2d(input [n, c, ...], grid [n, size..., rank]): [n, c, size...].
 Rule grid_sampler(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
@@ -96,6 +161,13 @@ Rule pool(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
 
 const std::vector<RuleFamily>& layer_rule_families() {
   static const std::vector<RuleFamily> kFamilies = {
+      {convolution, {"conv1d", "conv2d", "conv3d"}},
+      {im2col, {"im2col"}},
+      {upsample,
+       {"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d",
+        "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
+        "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "_upsample_nearest_exact1d",
+        "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"}},
       {grid_sampler, {"grid_sampler", "grid_sampler_2d", "grid_sampler_3d"}},
       {recurrent, {"lstm", "gru", "rnn_tanh", "rnn_relu"}},
       {pool,

@@ -447,31 +447,6 @@ Rule embedding(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(weight->dtype, std::move(shape));
 }
 
-// conv1d, conv2d, conv3d with whole-number padding (torch.nn.functional.conv2d's formula).
-Rule convolution(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
-  const TensorType* input = tensor_type(tracer, arguments[0]);
-  const TensorType* weight = tensor_type(tracer, arguments[1]);
-  if (input == nullptr || weight == nullptr || input->rank() != weight->rank()) {
-    return std::nullopt;
-  }
-  const auto* strides = std::get_if<IntList>(&arguments[3]);
-  const auto* paddings = std::get_if<IntList>(&arguments[4]);
-  const auto* dilations = std::get_if<IntList>(&arguments[5]);
-  const auto groups = constant_int(arguments[6]);
-  if (strides == nullptr || paddings == nullptr || dilations == nullptr || !groups) {
-    return std::nullopt;
-  }
-  tracer.require_equal(input->shape[1], weight->shape[1] * Expr(*groups));
-  Shape shape = {input->shape[0], weight->shape[0]};
-  auto at = [](const IntList& list, size_t i) { return list.size() == 1 ? list[0] : list.at(i); };
-  for (size_t i = 0; i + 2 < input->rank(); ++i) {
-    const Expr reach = at(*dilations, i) * (weight->shape[i + 2] - 1);
-    const Expr room = input->shape[i + 2] + Expr(2) * at(*paddings, i) - reach - 1;
-    shape.push_back(floor_div(room, at(*strides, i)) + 1);
-  }
-  return one(input->dtype, std::move(shape));
-}
-
 // A dtype operand, else what the fill value or the default gives.
 DType factory_dtype(const Argument& dtype, DType fallback) {
   const auto* given = std::get_if<DType>(&dtype);
@@ -637,46 +612,6 @@ Rule plain_matmul(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(a->dtype, std::move(shape));
 }
 
-// To a given size, or to floor(size * scale_factor) as torch's compute_output_size has it.
-Rule upsample(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
-  const TensorType* type = tensor_type(tracer, arguments[0]);
-  if (type == nullptr || type->rank() < 3) return std::nullopt;
-  Shape shape(type->shape.begin(), type->shape.begin() + 2);
-  const size_t spatial = type->rank() - 2;
-  const auto* factors = std::get_if<FloatList>(&arguments.back());
-  if (const auto* size = std::get_if<IntList>(&arguments[1]); size && size->size() == spatial) {
-    for (const Expr& item : *size) shape.push_back(tracer.symbols().resolve(item));
-  } else if (factors != nullptr && factors->size() == spatial) {
-    for (size_t i = 0; i < spatial; ++i) {
-      const Real scaled =
-          Real::binary(RealOp::kMul, Real::ratio(type->shape[2 + i]), Real((*factors)[i]));
-      shape.push_back(round_to_int(scaled, Rounding::kFloor, &tracer.symbols()));
-    }
-  } else {
-    return std::nullopt;
-  }
-  return one(type->dtype, std::move(shape));
-}
-
-// im2col(self, kernel, dilation, padding, stride): [N, C * kernel, places] (torch.nn.Unfold).
-Rule im2col(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
-  const TensorType* type = tensor_type(tracer, arguments[0]);
-  if (type == nullptr || type->rank() != 4) return std::nullopt;
-  Expr elements = type->shape[1];
-  Expr places = 1;
-  auto item = [&](size_t list, size_t i) {
-    const auto& items = std::get<IntList>(arguments[list]);
-    return items.size() == 1 ? items[0] : items.at(i);
-  };
-  for (size_t i = 0; i < 2; ++i) {
-    const Expr kernel = tracer.symbols().resolve(item(1, i));
-    elements = elements * kernel;
-    const Expr room = type->shape[2 + i] + item(3, i) * Expr(2) - item(2, i) * (kernel - 1) - 1;
-    places = places * (floor_div(room, item(4, i)) + 1);
-  }
-  return one(type->dtype, {type->shape[0], elements, places});
-}
-
 // as_strided(self, size, stride, storage_offset): as told.
 Rule as_strided(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   const TensorType* type = tensor_type(tracer, arguments[0]);
@@ -760,7 +695,6 @@ const std::vector<RuleFamily>& families() {
       {unbind, {"unbind"}},
       {cat, {"cat"}},
       {embedding, {"embedding"}},
-      {convolution, {"conv1d", "conv2d", "conv3d"}},
       {arange, {"arange"}},
       {filled, {"zeros", "ones", "empty", "full"}},
       {new_filled, {"new_zeros", "new_ones", "new_empty", "new_full"}},
@@ -768,14 +702,8 @@ const std::vector<RuleFamily>& families() {
       {pad, {"pad", "constant_pad_nd"}},
       {index, {"index"}},
       {gather, {"gather"}},
-      {im2col, {"im2col"}},
       {as_strided, {"as_strided"}},
       {index_select, {"index_select"}},
-      {upsample,
-       {"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d",
-        "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d",
-        "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "_upsample_nearest_exact1d",
-        "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"}},
   };
   return kFamilies;
 }

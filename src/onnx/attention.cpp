@@ -68,10 +68,6 @@ void attention(const LoweringCall& call) {
   const std::string key = grouped ? repeat_heads(call, kKey) : e.tensor(call.arg(kKey));
   const std::string value = grouped ? repeat_heads(call, kValue) : e.tensor(call.arg(kValue));
 
-  std::vector<int64_t> order(rank);
-  for (size_t i = 0; i < rank; ++i) order[i] = static_cast<int64_t>(i);
-  std::swap(order[rank - 1], order[rank - 2]);
-
   std::string scale;
   if (call.has(kScale)) {
     scale = e.tensor(call.arg(kScale), dtype);
@@ -80,7 +76,8 @@ void attention(const LoweringCall& call) {
     const Real inverse = Real::binary(RealOp::kTrueDiv, 1.0, Real::unary(RealOp::kSqrt, width));
     scale = e.scalar_real(inverse, dtype);
   }
-  const std::string scores = e.op("MatMul", {e.op("Mul", {query, scale}), e.transpose(key, order)});
+  const std::string scores =
+      e.op("MatMul", {e.op("Mul", {query, scale}), e.matrix_transposed(key, rank)});
   std::string weights = e.op("Softmax", {masked(call, scores, dtype)}, {{"axis", int64_t{-1}}});
   if (may_hide_whole_rows(call)) {
     weights = e.op("Where", {e.op("IsNaN", {weights}), e.scalar(0, dtype), weights});

@@ -235,4 +235,11 @@ std::string Emitter::transpose(const std::string& value, const std::vector<int64
   return op("Transpose", {value}, {{"perm", order}});
 }
 
+std::string Emitter::matrix_transposed(const std::string& value, size_t rank) {
+  std::vector<int64_t> order(rank);
+  for (size_t i = 0; i < rank; ++i) order[i] = static_cast<int64_t>(i);
+  std::swap(order[rank - 1], order[rank - 2]);
+  return transpose(value, order);
+}
+
 }  // namespace portwright

@@ -76,6 +76,8 @@ class Emitter {
   std::string unsqueeze(const std::string& value, const std::vector<int64_t>& axes);
   std::string squeeze(const std::string& value, const std::vector<int64_t>& axes);
   std::string transpose(const std::string& value, const std::vector<int64_t>& order);
+  // The last two dims of `rank` change places.
+  std::string matrix_transposed(const std::string& value, size_t rank);
 
   // The name of a program value that is an output of the model, or one made from the node's name.
   static std::string path_name(const std::string& module_path);

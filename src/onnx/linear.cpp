@@ -6,13 +6,6 @@
 namespace portwright {
 namespace {
 
-std::string matrix_transposed(Emitter& e, const std::string& value, size_t rank) {
-  std::vector<int64_t> order(rank);
-  for (size_t i = 0; i < rank; ++i) order[i] = static_cast<int64_t>(i);
-  std::swap(order[rank - 1], order[rank - 2]);
-  return e.transpose(value, order);
-}
-
 // linear(input, weight, bias): the weight stays as it is stored, [out, in].
 void linear(const LoweringCall& call) {
   Emitter& e = call.emit;
@@ -23,8 +16,7 @@ void linear(const LoweringCall& call) {
     if (call.has(2)) operands.push_back(e.tensor(call.arg(2)));
     return call.give(e.op("Gemm", operands, {{"transB", int64_t{1}}}));
   }
-  const std::string transposed =
-      call.type(1).rank() == 2 ? matrix_transposed(e, weight, 2) : weight;
+  const std::string transposed = call.type(1).rank() == 2 ? e.matrix_transposed(weight, 2) : weight;
   const std::string product = e.op("MatMul", {input, transposed});
   call.give(call.has(2) ? e.op("Add", {product, e.tensor(call.arg(2))}) : product);
 }

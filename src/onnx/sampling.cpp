@@ -23,13 +23,6 @@ void grid_sampler(const LoweringCall& call) {
                   {"align_corners", int64_t{flag(call.arg(4))}}}));
 }
 
-std::string swapped(Emitter& e, const std::string& value, size_t rank) {
-  std::vector<int64_t> order(rank);
-  for (size_t i = 0; i < rank; ++i) order[i] = static_cast<int64_t>(i);
-  std::swap(order[rank - 1], order[rank - 2]);
-  return e.transpose(value, order);
-}
-
 // _euclidean_dist(x1, x2): |a|^2 - 2 a b + |b|^2 as one product, as torch computes it.
 void euclidean_distance(const LoweringCall& call) {
   Emitter& e = call.emit;
@@ -48,7 +41,8 @@ void euclidean_distance(const LoweringCall& call) {
   const std::string left =
       e.op("Concat", {e.op("Mul", {a, e.scalar(-2, dtype)}), na, ones(na)}, last);
   const std::string right = e.op("Concat", {b, ones(nb), nb}, last);
-  const std::string square = e.op("MatMul", {left, swapped(e, right, call.type(1).rank())});
+  const std::string square =
+      e.op("MatMul", {left, e.matrix_transposed(right, call.type(1).rank())});
   call.give(e.op("Sqrt", {e.op("Max", {square, e.scalar(0, dtype)})}));
 }
 
