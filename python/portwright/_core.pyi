@@ -70,6 +70,8 @@ class OnnxModel:
     """An ONNX model in memory."""
 
     opset: int
+    notes: list[str]
+    mutations: dict[str, str]
     @property
     def input_names(self) -> list[str]: ...
     @property
@@ -118,6 +120,8 @@ def lower_onnx(
     export_params: bool = True,
     keep_initializers_as_inputs: bool = False,
     bfloat16_in_float32: bool = True,
+    fuse: bool = False,
+    ort_fusions: str | None = None,
     metadata: Mapping[str, str] = ...,
     placeholders: set[str] = ...,
 ) -> OnnxModel: ...

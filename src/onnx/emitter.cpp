@@ -87,8 +87,16 @@ std::optional<double> constant_number(const Argument& argument) {
   return std::nullopt;
 }
 
-Emitter::Emitter(const Program& program, OnnxModel& model) : program_(program), model_(model) {
+Emitter::Emitter(const Program& program, OnnxModel& model, OnnxRuntime runtime)
+    : program_(program), model_(model), runtime_(runtime) {
   scopes_.emplace_back().graph = &program.graph;
+}
+
+std::string Emitter::once(const std::string& key, const std::function<std::string()>& make) {
+  if (const std::string* found = known(&Scope::shared, key)) return *found;
+  std::string made = make();
+  scopes_.back().shared.emplace(key, made);
+  return made;
 }
 
 void Emitter::open_body(const Graph* graph) {

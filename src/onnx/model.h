@@ -76,6 +76,9 @@ struct OnnxModel {
   std::vector<OnnxValueInfo> inputs;
   std::vector<OnnxValueInfo> outputs;
   std::map<std::string, std::string> metadata;
+  // Inputs (and weights) that the model writes to, and the outputs that are their new content.
+  std::map<std::string, std::string> mutations;
+  std::vector<std::string> notes;  // what it takes for granted that the program did not
 };
 
 // TensorProto.DataType of a dtype. Error(kUnsupported) for types that ONNX lacks.

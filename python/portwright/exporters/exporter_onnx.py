@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import tempfile
 from collections.abc import MutableMapping
@@ -51,6 +52,8 @@ class ONNXProgram:
         checkpoint: str = "",
     ):
         self._model: _core.OnnxModel | IrModel = model
+        self._notes = list(model.notes)
+        self._mutations = dict(model.mutations)
         self._captured = captured
         self._config = config
         self._checkpoint = checkpoint
@@ -77,7 +80,7 @@ class ONNXProgram:
     @property
     def notes(self) -> list[str]:
         """What the capture narrowed or fixed, each with the model's source line."""
-        return self._captured.notes
+        return [*self._captured.notes, *self._notes]
 
     @property
     def node_count(self) -> int:
@@ -171,12 +174,11 @@ class ONNXProgram:
             torch.utils.dlpack.from_dlpack(value._ortvalue)
             for value in self._session.run_with_ort_values(None, feeds)
         ]
-        written = len(results) - len(self._captured.output_names)
-        for output, value in zip(self._session.get_outputs(), results[:written], strict=False):
-            target = given.get(output.name.removesuffix("_mutated"))
-            if target is not None:  # an input that forward writes to, as a cache of fixed size
-                target.copy_(value)
-        results = results[written:]
+        found = dict(zip(self.output_names, results, strict=True))
+        for name, output in self._mutations.items():
+            if name in given:  # an input that forward writes to, as a cache of fixed size
+                given[name].copy_(found[output])
+        results = results[len(results) - len(self._captured.output_names) :]
         return self._captured.output_tree.unflatten(
             results,
             # numbers that other data decides are not among the graph's outputs: None
@@ -242,6 +244,8 @@ class OnnxExporter(DynamoExporter):
         """
         config = self._config(config)
         assert isinstance(config, OnnxConfig)
+        if config.last_token_logits:
+            sample_inputs = _for_last_token(model, sample_inputs)
         captured = self._capture(model, sample_inputs, config)
         _refuse_data_assumptions(captured, config)  # a fixed program has them as assertions
         captured = with_fixes(captured, self.backends, lambda: captured)
@@ -279,6 +283,8 @@ def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -
         export_params=config.export_params,
         keep_initializers_as_inputs=config.keep_initializers_as_inputs,
         bfloat16_in_float32=config.bfloat16_in_float32,
+        fuse=config.optimize,
+        ort_fusions=config.ort_fusions,
         placeholders=set(own),
     )
     result = ONNXProgram(model, captured, config, checkpoint)
@@ -286,6 +292,17 @@ def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -
         translate(result.model, own)
     apply_onnx_ir_fixes(result)
     return result
+
+
+def _for_last_token(
+    model: torch.nn.Module, inputs: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        raise InvalidArgumentError(
+            f"last_token_logits=True needs a forward that takes logits_to_keep; "
+            f"{type(model).__name__}'s does not: export it without, and take the last logits"
+        )
+    return {**inputs, "logits_to_keep": 1}
 
 
 def _refuse_data_assumptions(captured: CapturedProgram, config: OnnxConfig) -> None:
