@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "onnx/lowering.h"
+#include "onnx/record.h"
 #include "passes/bfloat16.h"
 #include "passes/complex_pairs.h"
 
@@ -174,28 +175,6 @@ void prune(OnnxModel& model) {
                 [&](const OnnxInitializer& item) { return !used.contains(item.name); });
 }
 
-std::string range_text(const SymbolTable& symbols) {
-  std::string text;
-  for (SymbolId id = 0; id < symbols.size(); ++id) {
-    if (symbols.replacement(id)) continue;
-    const SymbolInfo& info = symbols.info(id);
-    text += (text.empty() ? "" : "; ") + info.name + " in " + to_string(info.range);
-  }
-  return text;
-}
-
-void add_metadata(const Program& program, const OnnxOptions& options, OnnxModel& model) {
-  model.metadata = options.metadata;
-  const std::string ranges = range_text(*program.symbols);
-  if (!ranges.empty()) model.metadata["portwright.dims"] = ranges;
-  std::string guards;
-  for (const Guard& guard : program.symbols->guards()) {
-    guards += (guards.empty() ? "" : "\n") + to_string(guard.predicate);
-    if (guard.source.known()) guards += "  # " + to_string(guard.source);
-  }
-  if (!guards.empty()) model.metadata["portwright.guards"] = guards;
-}
-
 OnnxModel lower_real(const Program& program, const OnnxOptions& options) {
   check_lowerings(program, options.lowerings);
   OnnxModel model;
@@ -206,7 +185,8 @@ OnnxModel lower_real(const Program& program, const OnnxOptions& options) {
   for (const Node& node : program.graph.nodes) emit.lower(node);
   add_outputs(program, emit, model);
   prune(model);
-  add_metadata(program, options, model);
+  model.metadata = options.metadata;
+  model.metadata[kRecordKey] = export_record(program, model, options.notes, options.versions);
   return model;
 }
 

@@ -34,6 +34,9 @@ struct OnnxOptions {
   bool bfloat16_in_float32 = true;
   // Further metadata_props.
   std::map<std::string, std::string> metadata;
+  // What the capture decided, and the libraries that took part: for the record (onnx/record.h).
+  std::vector<std::string> notes;
+  std::map<std::string, std::string> versions;
   // Come before the built-in table.
   OwnLowerings lowerings;
 };

@@ -1,18 +1,12 @@
 #include "onnx/inspect.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <protozero/pbf_reader.hpp>
 
 #include "base/error.h"
+#include "ir/mapped_file.h"
 #include "onnx/model.h"
 #include "onnx/proto_fields.h"
 
@@ -22,41 +16,6 @@ namespace {
 using namespace onnx_fields;
 using nlohmann::ordered_json;
 using Reader = protozero::pbf_reader;
-
-// A file's bytes, mapped for reading.
-class MappedFile {
- public:
-  explicit MappedFile(const std::string& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) fail(path);
-    struct stat facts{};
-    if (::fstat(descriptor, &facts) != 0 || !S_ISREG(facts.st_mode)) {
-      if (errno == 0) errno = EINVAL;
-      ::close(descriptor);
-      throw Error(ErrorCode::kIo, path + " is not a file");
-    }
-    size_ = static_cast<size_t>(facts.st_size);
-    if (size_ > 0) data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    ::close(descriptor);
-    if (data_ == MAP_FAILED) fail(path);
-  }
-  ~MappedFile() {
-    if (data_ != nullptr && data_ != MAP_FAILED) ::munmap(data_, size_);
-  }
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  const char* data() const { return static_cast<const char*>(data_); }
-  size_t size() const { return size_; }
-
- private:
-  [[noreturn]] static void fail(const std::string& path) {
-    throw Error(ErrorCode::kIo, path + " cannot be read: " + std::strerror(errno));
-  }
-
-  void* data_ = nullptr;
-  size_t size_ = 0;
-};
 
 std::string text_of(Reader& reader) {
   const auto view = reader.get_view();
@@ -208,7 +167,7 @@ ordered_json external_files(const std::string& path, const InitializerTotals& to
   return files;
 }
 
-ordered_json read_model(const std::string& path, const MappedFile& file) {
+ordered_json read_model(const std::string& path, std::span<const std::byte> file) {
   ordered_json facts = {{"file", path},
                         {"file_bytes", file.size()},
                         {"ir_version", 0},
@@ -217,7 +176,7 @@ ordered_json read_model(const std::string& path, const MappedFile& file) {
   ordered_json metadata = ordered_json::object();
   GraphFacts graph;
   bool has_graph = false;
-  Reader model(file.data(), file.size());
+  Reader model(reinterpret_cast<const char*>(file.data()), file.size());
   while (model.next()) {
     switch (model.tag()) {
       case kModelProto_ir_version: facts["ir_version"] = model.get_int64(); break;
@@ -267,9 +226,10 @@ ordered_json read_model(const std::string& path, const MappedFile& file) {
 }  // namespace
 
 std::string inspect_onnx(const std::string& path) {
-  const MappedFile file(path);
+  const auto file = MappedFile::open(path);
   try {
-    return read_model(path, file).dump(2, ' ', false, ordered_json::error_handler_t::replace);
+    return read_model(path, file->bytes())
+        .dump(2, ' ', false, ordered_json::error_handler_t::replace);
   } catch (const protozero::exception& error) {
     throw Error(ErrorCode::kCorrupt,
                 path + " is truncated or is not an ONNX model (" + error.what() + ")");

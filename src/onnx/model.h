@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -82,5 +84,7 @@ struct OnnxModel {
 int64_t onnx_dtype(DType dtype);
 // "float32" and so on; empty for unknown numbers.
 std::string onnx_dtype_name(int64_t number);
+// The dtype of such a name; nothing for unknown names and types that torch lacks.
+std::optional<DType> dtype_of_onnx_name(std::string_view name);
 
 }  // namespace portwright

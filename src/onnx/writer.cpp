@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "onnx/data_file.h"
 #include "onnx/proto_fields.h"
+#include "onnx/record.h"
 
 namespace portwright {
 namespace {
@@ -221,6 +222,16 @@ DataLayout layout_of(const OnnxModel& model, const std::string& path,
   return layout;
 }
 
+StagedFile stage_record(const OnnxModel& model, OnnxFiles& files) {
+  const auto record = model.metadata.find(kRecordKey);
+  if (record == model.metadata.end()) return {};
+  files.record_path = record_path(files.model_path);
+  StagedFile file = StagedFile::create(files.record_path);
+  const std::string text = record_file(record->second, files);
+  file.write_at(0, text.data(), text.size());
+  return file;
+}
+
 }  // namespace
 
 std::string serialize_onnx(const OnnxModel& model) {
@@ -230,7 +241,8 @@ std::string serialize_onnx(const OnnxModel& model) {
 
 OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool external_data,
                      const std::string& checkpoint) {
-  OnnxFiles files{path, "", 0, 0, {}, {}};
+  OnnxFiles files;
+  files.model_path = path;
   DataLayout layout;
   if (external_data) {
     layout = layout_of(model, path, checkpoint);
@@ -254,7 +266,9 @@ OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool exter
   const std::string text = encode(model, layout);
   model_file.write_at(0, text.data(), text.size());
   files.model_bytes = text.size();
+  StagedFile record_file = stage_record(model, files);
   if (layout.has_own()) data_file.commit();
+  if (!files.record_path.empty()) record_file.commit();
   model_file.commit();
   return files;
 }

@@ -1,0 +1,65 @@
+"""ONNX Runtime beside torch: sessions, and tensors that go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+_BFLOAT16 = 16  # TensorProto.DataType
+
+# Opens the model at a path; gives an onnxruntime.InferenceSession.
+Initializer = Callable[[str], Any]
+
+
+def open_on_cpu(path: str) -> Any:
+    """A session of the CPU provider that is quiet about warnings."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run(session: Any, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    """The session's outputs, as CPU tensors that share ONNX Runtime's memory.
+
+    Args:
+        session: an onnxruntime.InferenceSession.
+        inputs: by name; those that the session does not take are left out.
+    """
+    taken = {item.name for item in session.get_inputs()}
+    feeds = {name: ort_value(tensor) for name, tensor in inputs.items() if name in taken}
+    return [
+        torch.utils.dlpack.from_dlpack(value._ortvalue)
+        for value in session.run_with_ort_values(None, feeds)
+    ]
+
+
+def write_back(
+    names: Sequence[str], values: Sequence[torch.Tensor], given: Mapping[str, torch.Tensor]
+) -> None:
+    """Writes new values to the inputs that forward writes to, as caches of fixed size.
+
+    Args:
+        names: of the outputs, "<input>_mutated"; those of buffers are left out.
+        values: as many.
+        given: the inputs.
+    """
+    for name, value in zip(names, values, strict=True):
+        target = given.get(name.removesuffix("_mutated"))
+        if target is not None:
+            target.copy_(value)
+
+
+def ort_value(tensor: torch.Tensor) -> Any:
+    """A tensor as ONNX Runtime takes it; numpy has no bfloat16."""
+    import onnxruntime
+
+    own = tensor.detach().cpu().contiguous()
+    if own.dtype != torch.bfloat16:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(own.numpy())
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(
+        own.view(torch.uint16).numpy(), _BFLOAT16
+    )
