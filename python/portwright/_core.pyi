@@ -7,6 +7,7 @@ import torch
 
 OLDEST_OPSET: int
 NEWEST_OPSET: int
+DEFAULT_OPSET: int
 PLACEHOLDER_DOMAIN: str
 RECORD_KEY: str
 

@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="INPUT:AXIS=NAME[:MIN:MAX]",
         help="one dynamic dim, for example input_ids:1=seq:1:2048; repeatable",
     )
-    export.add_argument("--opset", type=int, help="ONNX opset, 18 to 23 (default 23)")
+    export.add_argument("--opset", type=int, help="ONNX opset, 18 to 28 (default 23)")
     export.add_argument(
         "--weights",
         choices=["copy", "reference"],

@@ -108,7 +108,7 @@ void bind_onnx(py::module_& m) {
       .def_property_readonly("weight_bytes", &weight_bytes)
       .def_readonly("opset", &OnnxModel::opset)
       .def("op_counts", &op_counts);
-  m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kNewestOpset,
+  m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kDefaultOpset,
         py::arg("export_params") = true, py::arg("keep_initializers_as_inputs") = false,
         py::arg("bfloat16_in_float32") = true, py::arg("notes") = std::vector<std::string>(),
         py::arg("versions") = std::map<std::string, std::string>(),
@@ -126,6 +126,7 @@ void bind_onnx(py::module_& m) {
   m.def("inspect_onnx", &inspect_onnx);
   m.attr("OLDEST_OPSET") = kOldestOpset;
   m.attr("NEWEST_OPSET") = kNewestOpset;
+  m.attr("DEFAULT_OPSET") = kDefaultOpset;
 }
 
 }  // namespace portwright

@@ -25,7 +25,9 @@ constexpr const char* kVersion = "0.1.0";
 
 // The oldest IR version that an opset came with (onnx/helper.py's VERSION_TABLE).
 int64_t ir_version(int64_t opset) {
-  if (opset >= 23) return 11;
+  if (opset >= 28) return 14;
+  if (opset >= 25) return 13;
+  if (opset >= 23) return opset == 24 ? 12 : 11;
   if (opset >= 21) return 10;
   return opset >= 19 ? 9 : 8;
 }
