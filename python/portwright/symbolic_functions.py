@@ -67,7 +67,7 @@ def take_along_dim(
     if dim is None or not traced or options or input.dim() != indices.dim():
         return _take_along_dim(input, indices, dim, **options)  # type: ignore[call-overload,no-any-return]
     ends = input.narrow(dim, 0, 1), indices.narrow(dim, 0, 1)
-    shape = list(torch.broadcast_tensors(*ends)[0].shape)
+    shape = list(torch.broadcast_tensors(*ends)[0].shape)  # type: ignore[no-untyped-call]
     shape[dim] = -1
     return input.expand(shape).gather(dim, indices.expand(shape) % input.shape[dim])
 

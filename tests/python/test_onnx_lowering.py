@@ -703,8 +703,12 @@ def _export(case: Case, opset: int) -> tuple[Any, torch.nn.Module, dict[str, Ten
 @pytest.mark.parametrize("opset", [18, 23, 28])
 @pytest.mark.parametrize("name", CASES)
 def test_equals_eager_in_onnx_runtime(name: str, opset: int) -> None:
+    check(CASES[name], opset)
+
+
+def check(case: Case, opset: int) -> None:
     """Sample shape and the others that eager takes."""
-    program, model, inputs = _export(CASES[name], opset)
+    program, model, inputs = _export(case, opset)
     results = verify(program.captured, model, inputs, program)
     assert results
     for result in results:
