@@ -1,10 +1,10 @@
 // Reads the record of an export back. The file may be hostile: every error is kCorrupt.
 #include <nlohmann/json.hpp>
-#include <protozero/pbf_reader.hpp>
 
 #include "ir/mapped_file.h"
 #include "ir/text_tables.h"
 #include "onnx/proto_fields.h"
+#include "onnx/proto_reader.h"
 #include "onnx/record.h"
 
 namespace portwright {
@@ -15,8 +15,14 @@ using Json = nlohmann::json;
 
 constexpr size_t kMostRank = 64;  // of an input
 
+// A float would be cast, outside of what an integer holds too.
+int64_t integer(const Json& value) {
+  if (!value.is_number_integer()) throw Error(ErrorCode::kCorrupt, "a number that is no integer");
+  return value.get<int64_t>();
+}
+
 int64_t bound(const Json& value, int64_t infinity) {
-  return value.is_null() ? infinity : value.get<int64_t>();
+  return value.is_null() ? infinity : integer(value);
 }
 
 class RecordReader {
@@ -43,7 +49,7 @@ class RecordReader {
       info.range = {bound(item.at("min"), -Interval::kInfinity),
                     bound(item.at("max"), Interval::kInfinity)};
     }
-    info.hint = item.at("sample").get<int64_t>();
+    info.hint = integer(item.at("sample"));
     info.origin = item.value("of", std::string());
     info.unbacked = item.value("from_data", false);
     symbols().add_symbol(std::move(info));
@@ -65,7 +71,10 @@ class RecordReader {
       if (word == kind) guard.kind = value;
     }
     guard.predicate = parse_predicate(item.at("condition").get<std::string>(), symbols());
-    guard.source = {item.value("file", std::string()), item.value("line", 0)};
+    if (item.contains("file")) {
+      const int64_t line = integer(item.at("line"));
+      guard.source = {item.at("file").get<std::string>(), static_cast<int>(line)};
+    }
     guard.module_path = item.value("module", std::string());
     return guard;
   }
@@ -80,7 +89,7 @@ class RecordReader {
     type.dtype = *dtype;
     for (const Json& dim : dims) {
       type.shape.push_back(dim.is_string() ? parse_expr(dim.get<std::string>(), symbols())
-                                           : Expr(dim.get<int64_t>()));
+                                           : Expr(integer(dim)));
     }
     for (Expr& size : type.shape) size = symbols().resolve(size);
     const auto name = item.at("name").get<std::string>();
@@ -96,19 +105,9 @@ class RecordReader {
   throw Error(ErrorCode::kCorrupt, "the record of the export in the model is damaged: " + what);
 }
 
-std::string find_record(protozero::pbf_reader model) {
+std::string find_record(ProtoReader model) {
   while (model.next(kModelProto_metadata_props)) {
-    protozero::pbf_reader entry = model.get_message();
-    std::string key, value;
-    while (entry.next()) {
-      if (entry.tag() == kStringStringEntryProto_key) {
-        key = entry.get_string();
-      } else if (entry.tag() == kStringStringEntryProto_value) {
-        value = entry.get_string();
-      } else {
-        entry.skip();
-      }
-    }
+    const auto [key, value] = read_entry(model.message());
     if (key == kRecordKey) return value;
   }
   return {};
@@ -129,10 +128,9 @@ Program read_record(const std::string& record) {
 
 Program read_file_record(const std::string& path) {
   const auto file = MappedFile::open(path);
-  const auto bytes = file->bytes();
   std::string record;
   try {
-    record = find_record({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    record = find_record(ProtoReader(file->bytes()));
   } catch (const protozero::exception& error) {
     throw Error(ErrorCode::kCorrupt,
                 path + " is truncated or is not an ONNX model (" + error.what() + ")");
