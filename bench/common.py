@@ -113,9 +113,7 @@ def compare(script: str, cases: list[str], sides: list[str]) -> dict[str, dict[s
                     sys.exit(1)
                 seen[side].append(json.loads(run.stdout.strip().splitlines()[-1]))
         results[case] = {
-            side: {
-                key: statistics.median(item[key] for item in items) for key in ("seconds", "mib")
-            }
+            side: {key: statistics.median(item[key] for item in items) for key in items[0]}
             for side, items in seen.items()
         }
     return results

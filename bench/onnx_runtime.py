@@ -11,6 +11,7 @@ turn. What is printed is the median latency of each and the median of the ratios
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -167,11 +168,11 @@ class Run:
             self._binding.bind_ortvalue_input(item.name, value)
         # One buffer is the cache before and after.
         buffers = {}
-        written = self._session.get_modelmeta().custom_metadata_map.get("portwright.mutations", "")
-        for line in written.splitlines():
-            name, output = line.split(" = ")
-            if not name.endswith(".cumulative_length"):
-                buffers[output] = self._values[name]
+        record = self._session.get_modelmeta().custom_metadata_map.get("portwright.export")
+        for item in json.loads(record)["outputs"] if record else []:
+            name = item.get("new_value_of", "")
+            if name and not name.endswith(".cumulative_length"):
+                buffers[item["name"]] = self._values[name]
         for item in self._session.get_outputs():
             if item.name in buffers:
                 self._binding.bind_ortvalue_output(item.name, buffers[item.name])

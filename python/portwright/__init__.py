@@ -14,7 +14,8 @@ from portwright.exporters import (
     OnnxExporter,
     ONNXProgram,
 )
-from portwright.exporters.exported_program import load
+from portwright.exporters.onnx_file import ONNXFile
+from portwright.loading import load
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "ExecutorchExporter",
     "ExportFormat",
     "HfExporter",
+    "ONNXFile",
     "ONNXProgram",
     "OnnxConfig",
     "OnnxExporter",

@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="INPUT:AXIS=NAME[:MIN:MAX]",
         help="one dynamic dim, for example input_ids:1=seq:1:2048; repeatable",
     )
-    export.add_argument("--opset", type=int, help="ONNX opset, 18 to 23 (default 23)")
+    export.add_argument("--opset", type=int, help="ONNX opset, 18 to 28 (default 23)")
     export.add_argument(
         "--weights",
         choices=["copy", "reference"],
@@ -171,6 +171,7 @@ def _export(options: argparse.Namespace) -> int:
         opset=program.opset_version,
         nodes=program.node_count,
         notes=program.notes,
+        conditions=program.captured.program.guards(),
     )
     if options.no_verify:
         report["verified"] = None
@@ -313,6 +314,7 @@ def print_report(report: dict[str, Any]) -> None:
         console.print(f"{files['data_path']}  {files['data_bytes']:,} bytes of weights")
     for note in report["notes"]:
         console.print(f"note: {note}", highlight=False)
+    _print_conditions(console, report)
     if report["verified"] is None:
         console.print("not verified")
         return
@@ -328,6 +330,25 @@ def print_report(report: dict[str, Any]) -> None:
     console.print(
         words + (f"; {refused} of the shapes tried are refused, see above" * bool(refused))
     )
+
+
+_CONDITIONS_SHOWN = 20
+
+
+def _print_conditions(console: Any, report: dict[str, Any]) -> None:
+    """What the ONNX format cannot hold, and ONNX Runtime does not check."""
+    conditions = report["conditions"]
+    record = report["files"]["record_path"]
+    if conditions:
+        console.print(
+            f"{len(conditions)} conditions on sizes, which portwright.load checks and ONNX Runtime "
+            f"does not ({record}):"
+        )
+    for item in conditions[:_CONDITIONS_SHOWN]:
+        place = f" at {item['source']}" if item["source"] else ""
+        console.print(f"  {item['text']}{place}", highlight=False, markup=False)
+    if len(conditions) > _CONDITIONS_SHOWN:
+        console.print("  ...")
 
 
 def _inspect(options: argparse.Namespace) -> int:

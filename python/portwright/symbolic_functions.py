@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 
+from portwright import _core
+
 _linspace = torch.linspace
+_take_along_dim = torch.take_along_dim
 _tril_indices = torch.tril_indices
 _triu_indices = torch.triu_indices
 
@@ -56,6 +59,19 @@ def _indices(
     return found.to(options.get("dtype") or torch.int64)
 
 
+def take_along_dim(
+    input: torch.Tensor, indices: torch.Tensor, dim: int | None = None, **options: Any
+) -> torch.Tensor:
+    """`torch.take_along_dim` of symbolic sizes, which torch's own reads as numbers."""
+    traced = _core.is_traced(input) or _core.is_traced(indices)
+    if dim is None or not traced or options or input.dim() != indices.dim():
+        return _take_along_dim(input, indices, dim, **options)  # type: ignore[call-overload,no-any-return]
+    ends = input.narrow(dim, 0, 1), indices.narrow(dim, 0, 1)
+    shape = list(torch.broadcast_tensors(*ends)[0].shape)  # type: ignore[no-untyped-call]
+    shape[dim] = -1
+    return input.expand(shape).gather(dim, indices.expand(shape) % input.shape[dim])
+
+
 def _with_builtin_dtype(original: Any) -> Any:
     """A factory whose `dtype=int` may be the `int` that model code sees while it is traced."""
 
@@ -69,6 +85,7 @@ def _with_builtin_dtype(original: Any) -> Any:
 
 _WITH_SYMBOLS: dict[str, Any] = {
     "linspace": linspace,
+    "take_along_dim": take_along_dim,
     "tril_indices": tril_indices,
     "triu_indices": triu_indices,
 }

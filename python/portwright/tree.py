@@ -83,10 +83,6 @@ class TreeSpec:
         """Raises InvalidArgumentError where `other` has another number, string or bool."""
         _check_constants(self._root, other._root, "", False)
 
-    def describe(self) -> str:
-        """The leaves' names, for messages."""
-        return ", ".join(self.names) if self.names else "no tensors"
-
 
 @dataclass
 class _Found:
@@ -122,22 +118,31 @@ def match(spec: TreeSpec, inputs: Mapping[str, Any]) -> list[torch.Tensor]:
         InvalidArgumentError: an input is missing or unexpected, or a number, string or bool is not
             what it was in `spec`.
     """
+    tensors, structure = select(spec.names, inputs)
+    spec.check_constants(structure)
+    return tensors
+
+
+def select(names: Sequence[str], inputs: Mapping[str, Any]) -> tuple[list[torch.Tensor], TreeSpec]:
+    """The tensors of `inputs` by name, and the structure of all inputs.
+
+    Raises:
+        InvalidArgumentError: an input is missing or unexpected.
+    """
     leaves, structure = flatten(dict(inputs), "leaf")
     given = dict(leaves)
-    for counter in structure.counts - {*spec.names}:
+    for counter in structure.counts - {*names}:
         del given[counter]  # a constant of the program
-    missing = [name for name in spec.names if name not in given]
+    takes = ", ".join(names) or "no tensors"
+    missing = [name for name in names if name not in given]
     if missing:
-        raise InvalidArgumentError(
-            f"missing input {_quoted(missing)}: the program takes {spec.describe()}"
-        )
-    unexpected = [name for name in given if name not in set(spec.names)]
+        raise InvalidArgumentError(f"missing input {_quoted(missing)}: the program takes {takes}")
+    unexpected = [name for name in given if name not in set(names)]
     if unexpected:
         raise InvalidArgumentError(
-            f"unexpected input {_quoted(unexpected)}: the program takes {spec.describe()}"
+            f"unexpected input {_quoted(unexpected)}: the program takes {takes}"
         )
-    spec.check_constants(structure)
-    return [given[name] for name in spec.names]
+    return [given[name] for name in names], structure
 
 
 def is_container(obj: Any) -> bool:

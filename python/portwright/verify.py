@@ -12,10 +12,10 @@ import torch
 
 from portwright import tree
 from portwright.capture import CapturedProgram
+from portwright.differences import report
 from portwright.errors import GuardViolatedError
 from portwright.sample_inputs import padded
 
-TOLERANCES = {torch.float16: 2e-2, torch.bfloat16: 2e-2}
 RUNTIME_TOLERANCE = 1e-3  # ONNX Runtime in fp32
 CAPTURE_TOLERANCE = 1e-4  # the interpreter, which runs eager's own kernels
 
@@ -35,58 +35,17 @@ class Comparison:
         return not self.problems
 
 
-def compare_tensors(actual: torch.Tensor, expected: torch.Tensor, tolerance: float) -> str | None:
-    """What is wrong with `actual`, or None.
-
-    The rule: |a - b| <= tol * (|b| + scale), where scale is the median of |b| over the elements
-    below 1000, at least 0.001. NaN and infinity must be at the same places; integers and bools are
-    equal exactly.
-    """
-    if actual.shape != expected.shape:
-        return f"shape {list(actual.shape)}, eager gives {list(expected.shape)}"
-    if actual.dtype != expected.dtype:
-        return f"dtype {actual.dtype}, eager gives {expected.dtype}"
-    if not expected.is_floating_point():
-        wrong = int((actual != expected).sum())
-        return f"{wrong} of {expected.numel()} elements differ" if wrong else None
-    a, b = actual.double(), expected.double()
-    finite = b.isfinite()
-    same = (finite == a.isfinite()) & (finite | (a == b) | (a.isnan() & b.isnan()))
-    if not bool(same.all()):
-        return f"{int((~same).sum())} elements are NaN or infinite on one side only"
-    a, b = a[finite], b[finite]
-    if b.numel() == 0:
-        return None
-    ordinary = b.abs()[b.abs() < 1000]
-    scale = max(float(ordinary.median()) if ordinary.numel() else 0.0, 0.001)
-    tolerance = max(tolerance, TOLERANCES.get(expected.dtype, 0.0))
-    excess = (a - b).abs() - tolerance * (b.abs() + scale)
-    wrong = int((excess > 0).sum())
-    if wrong == 0:
-        return None
-    worst = float((a - b).abs().max())
-    return f"{wrong} of {b.numel()} elements differ by up to {worst:.3g} (tolerance {tolerance:g})"
-
-
 def compare(
     name: str, inputs: dict[str, Any], actual: Any, expected: Any, tolerance: float
 ) -> Comparison:
     """Compares two output structures, caches included, tensor by tensor."""
-    result = Comparison(name, _sizes(inputs))
-    ours = tree.output_names(tree.flatten(actual)[0])
-    eager = tree.output_names(tree.flatten(expected)[0])
-    if [key for key, _ in ours] != [key for key, _ in eager]:
-        result.problems.append(
-            f"outputs {[key for key, _ in ours]}, eager gives {[key for key, _ in eager]}"
-        )
-        return result
-    for (key, a), (_, b) in zip(ours, eager, strict=True):
-        problem = compare_tensors(a, b, tolerance)
-        if problem:
-            result.problems.append(f"{key}: {problem}")
-        if a.shape == b.shape and a.numel():
-            gap = (a.double() - b.double()).abs().nan_to_num(0.0, 0.0, 0.0)
-            result.differences[key] = float(gap.max())
+    found = report(actual, expected, tolerance)
+    result = Comparison(name, _sizes(inputs), problems=list(found.problems))
+    for item in found.outputs:
+        if item.problem:
+            result.problems.append(f"{item.name}: {item.problem}")
+        if item.elements:
+            result.differences[item.name] = item.largest_absolute
     return result
 
 

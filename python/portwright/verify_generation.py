@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from portwright import tree
+from portwright.differences import compare_tensors
 from portwright.exporters.base import HfExporter
 from portwright.exporters.decomposition import decompose_for_generation
 from portwright.exporters.generation import generating_with
 from portwright.exporters.parts import Components
-from portwright.verify import CAPTURE_TOLERANCE, compare_tensors
+from portwright.verify import CAPTURE_TOLERANCE
 
 TOKENS = 12
 

@@ -4,9 +4,11 @@
 #include <memory>
 
 #include "bindings/bindings.h"
+#include "ir/input_check.h"
 #include "onnx/export.h"
 #include "onnx/inspect.h"
 #include "onnx/placeholder.h"
+#include "onnx/record.h"
 #include "onnx/writer.h"
 
 namespace portwright {
@@ -18,7 +20,8 @@ std::shared_ptr<OnnxModel> lower_program(const std::shared_ptr<Program>& program
                                          bool export_params, bool keep_initializers_as_inputs,
                                          bool bfloat16_in_float32, bool fuse,
                                          const std::optional<std::string>& ort_fusions,
-                                         const std::map<std::string, std::string>& metadata,
+                                         const std::vector<std::string>& notes,
+                                         const std::map<std::string, std::string>& versions,
                                          const std::set<std::string>& placeholders) {
   const OnnxRuntime runtime = ort_fusions ? runtime_named(*ort_fusions) : OnnxRuntime::kStandard;
   OnnxOptions options{.opset = opset,
@@ -27,10 +30,24 @@ std::shared_ptr<OnnxModel> lower_program(const std::shared_ptr<Program>& program
                       .bfloat16_in_float32 = bfloat16_in_float32,
                       .fuse = fuse,
                       .runtime = runtime,
-                      .metadata = metadata,
+                      .metadata = {},
+                      .notes = notes,
+                      .versions = versions,
                       .lowerings = {}};
   for (const std::string& op : placeholders) options.lowerings[op] = &lower_as_placeholder;
   return std::make_shared<OnnxModel>(lower(*program, options));
+}
+
+py::dict facts_of(const OnnxFiles& files) {
+  py::dict facts;
+  facts["model_path"] = files.model_path;
+  facts["data_path"] = files.data_path;
+  facts["record_path"] = files.record_path;
+  facts["model_bytes"] = files.model_bytes;
+  facts["data_bytes"] = files.data_bytes;
+  facts["referenced"] = files.referenced;
+  facts["copied"] = files.copied;
+  return facts;
 }
 
 py::dict write_model(const OnnxModel& model, const std::string& path, bool external_data,
@@ -40,14 +57,31 @@ py::dict write_model(const OnnxModel& model, const std::string& path, bool exter
     const py::gil_scoped_release release;
     files = write_onnx(model, path, external_data, checkpoint);
   }
-  py::dict facts;
-  facts["model_path"] = files.model_path;
-  facts["data_path"] = files.data_path;
-  facts["model_bytes"] = files.model_bytes;
-  facts["data_bytes"] = files.data_bytes;
-  facts["referenced"] = files.referenced;
-  facts["copied"] = files.copied;
-  return facts;
+  return facts_of(files);
+}
+
+// For models that Python writes.
+std::string record_text(const std::string& record, const std::string& model_path,
+                        const std::string& data_path, uint64_t data_bytes,
+                        const std::vector<std::string>& copied) {
+  OnnxFiles files;
+  files.model_path = model_path;
+  files.data_path = data_path;
+  files.data_bytes = data_bytes;
+  files.copied = copied;
+  return record_file(record, files);
+}
+
+// Checks tensors of these dtypes ("float32") and shapes.
+void check_file_inputs(const Program& program,
+                       const std::vector<std::pair<std::string, std::vector<int64_t>>>& inputs) {
+  std::vector<GivenInput> given;
+  for (const auto& [name, shape] : inputs) {
+    const auto dtype = dtype_of_onnx_name(name);
+    if (!dtype) throw Error(ErrorCode::kInvalidArgument, "tensors of " + name + " cannot be given");
+    given.push_back({*dtype, shape});
+  }
+  check_inputs(program, given);
 }
 
 py::bytes serialize_model(const OnnxModel& model) { return py::bytes(serialize_onnx(model)); }
@@ -83,20 +117,33 @@ void bind_onnx(py::module_& m) {
       .def_property_readonly("weight_bytes", &weight_bytes)
       .def_readonly("opset", &OnnxModel::opset)
       .def_readonly("notes", &OnnxModel::notes)
+      .def_property_readonly("has_guards", [](const OnnxModel& m) { return !m.guards.empty(); })
+      .def("record",
+           [](const OnnxModel& m) {
+             return std::make_shared<Program>(read_record(m.metadata.at(kRecordKey)));
+           })
       .def_readonly("mutations", &OnnxModel::mutations)
       .def("op_counts", &op_counts);
-  m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kNewestOpset,
+  m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kDefaultOpset,
         py::arg("export_params") = true, py::arg("keep_initializers_as_inputs") = false,
         py::arg("bfloat16_in_float32") = true, py::arg("fuse") = false,
-        py::arg("ort_fusions") = std::nullopt,
-        py::arg("metadata") = std::map<std::string, std::string>(),
+        py::arg("ort_fusions") = std::nullopt, py::arg("notes") = std::vector<std::string>(),
+        py::arg("versions") = std::map<std::string, std::string>(),
         py::arg("placeholders") = std::set<std::string>());
   m.def("lowered_operators", &lowered_operators);
   m.def("default_opset", &default_opset, py::arg("program"));
+  m.def("record_path", &record_path);
+  m.def("record_text", &record_text, py::arg("record"), py::arg("model_path"), py::arg("data_path"),
+        py::arg("data_bytes"), py::arg("copied"));
+  m.def("read_file_record",
+        [](const std::string& path) { return std::make_shared<Program>(read_file_record(path)); });
+  m.def("check_inputs", &check_file_inputs, py::arg("program"), py::arg("inputs"));
+  m.attr("RECORD_KEY") = kRecordKey;
   m.attr("PLACEHOLDER_DOMAIN") = kPlaceholderDomain;
   m.def("inspect_onnx", &inspect_onnx);
   m.attr("OLDEST_OPSET") = kOldestOpset;
   m.attr("NEWEST_OPSET") = kNewestOpset;
+  m.attr("DEFAULT_OPSET") = kDefaultOpset;
 }
 
 }  // namespace portwright

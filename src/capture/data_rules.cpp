@@ -55,8 +55,10 @@ Rule unique(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
 
 Rule bincount(Tracer& tracer, const OpInfo& op, const Arguments& arguments) {
   const Expr size = tracer.size_from_data(tracer.run_on_samples(op, arguments), 0, 0);
-  const bool weighted = !std::holds_alternative<None>(arguments[1]);
-  return one(weighted ? DType::kFloat64 : DType::kInt64, {size});
+  if (std::holds_alternative<None>(arguments[1])) return one(DType::kInt64, {size});
+  const TensorType* weights = tensor_type(tracer, arguments[1]);
+  const bool single = weights != nullptr && weights->dtype == DType::kFloat32;
+  return one(single ? DType::kFloat32 : DType::kFloat64, {size});
 }
 
 // repeat_interleave.Tensor(repeats, output_size), .self_Tensor(self, repeats, dim, output_size),

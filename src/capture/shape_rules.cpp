@@ -681,6 +681,7 @@ const std::vector<RuleFamily>& families() {
         "instance_norm",
         "scatter",
         "scatter_add",
+        "scatter_reduce",
         "index_put",
         "slice_scatter",
         "select_scatter",

@@ -3,7 +3,8 @@
 //
 // The operators that it makes, besides those of ATen (aten.rms_norm, aten.gelu, aten.silu):
 //
-//   portwright.rotary_embedding(x, cos, sin, heads, interleaved) -> [batch, seq, heads * width]
+//   portwright.rotary_embedding.default(x, cos, sin, heads, interleaved) -> [batch, seq, heads *
+//   width]
 //     x [batch, seq, heads * width]; cos and sin [batch, seq, rotated / 2], rotated <= width: the
 //     first `rotated` elements of each head turn in pairs (i, i + rotated / 2), or (2i, 2i + 1)
 //     when interleaved. Source: RoFormer, arXiv 2104.09864; RotaryEmbedding of ONNX 23.

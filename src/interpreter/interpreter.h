@@ -5,7 +5,6 @@
 
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -22,9 +21,7 @@ class Interpreter {
   // Error(kUnsupported) when PyTorch lacks an operator of the program.
   explicit Interpreter(const Program& program);
 
-  // The symbols' values for these user inputs. Error(kInvalidArgument) for another count, rank or
-  // dtype, Error(kGuardViolated) for sizes that the program was not captured for; both name the
-  // input and the dim.
+  // The symbols' values for these user inputs; errors of check_inputs (ir/input_check.h).
   std::vector<int64_t> check(const std::vector<at::Tensor>& inputs) const;
   // The same, of what the inputs say without a run: nothing for symbols that other data decides.
   std::vector<std::optional<int64_t>> known_symbols(const std::vector<at::Tensor>& inputs) const;
@@ -36,8 +33,6 @@ class Interpreter {
   Results run(const std::vector<at::Tensor>& inputs) const;
 
  private:
-  std::vector<int64_t> bind_symbols(const std::vector<at::Tensor>& inputs) const;
-  void check_guards(std::span<const int64_t> values) const;
   // The tensor that a mutation output is written to.
   at::Tensor mutation_target(const std::string& name, const std::vector<at::Tensor>& inputs) const;
 

@@ -18,7 +18,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   };
   std::shared_ptr<MappedFile> file(new MappedFile());
   file->path_ = path;
-  file->descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  file->descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // of a pipe
   if (file->descriptor_ < 0) fail("opened");
   file->opened_ = file->stamp();
   if (file->opened_.size == 0) return file;
@@ -40,6 +40,7 @@ MappedFile::Stamp MappedFile::stamp() const {
   if (::fstat(descriptor_, &facts) != 0) {
     throw Error(ErrorCode::kIo, path_ + " cannot be looked at: " + std::strerror(errno));
   }
+  if (!S_ISREG(facts.st_mode)) throw Error(ErrorCode::kIo, path_ + " is not a file");
   return {facts.st_size, facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec};
 }
 

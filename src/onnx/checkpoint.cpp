@@ -74,6 +74,16 @@ Json read_header(const std::string& path, std::span<const std::byte> bytes) {
   return header;
 }
 
+// The elements of a list, which floats are not: they would be cast, out of range too.
+std::vector<int64_t> whole_numbers(const Json& list) {
+  std::vector<int64_t> numbers;
+  for (const Json& item : list) {
+    if (!item.is_number_integer()) throw std::invalid_argument("no integer");
+    numbers.push_back(item.get<int64_t>());
+  }
+  return numbers;
+}
+
 // The bytes of a tensor of this shape; nothing on overflow.
 std::optional<uint64_t> size_of(const std::vector<int64_t>& shape, DType dtype) {
   uint64_t bytes = element_size(dtype);
@@ -125,9 +135,10 @@ void Checkpoint::add_file(File file) {
         return item.name == entry.at("dtype").get_ref<const std::string&>();
       });
       if (type == kTypes.end()) continue;  // of a type that ONNX models have not
-      Tensor tensor{files_.size(), type->dtype, entry.at("shape").get<std::vector<int64_t>>(), 0,
-                    0};
-      const auto [begin, end] = entry.at("data_offsets").get<std::pair<uint64_t, uint64_t>>();
+      Tensor tensor{files_.size(), type->dtype, whole_numbers(entry.at("shape")), 0, 0};
+      const std::vector<int64_t> ends = whole_numbers(entry.at("data_offsets"));
+      const auto begin = static_cast<uint64_t>(ends.at(0));
+      const auto end = static_cast<uint64_t>(ends.at(1));
       if (begin > end || end > bytes.size() - data ||
           size_of(tensor.shape, type->dtype) != end - begin) {
         corrupt(file.path, "the tensor '" + name + "' lies outside of it");
@@ -135,6 +146,8 @@ void Checkpoint::add_file(File file) {
       tensor.offset = data + begin;
       tensor.bytes = end - begin;
       tensors_.insert_or_assign(name, std::move(tensor));
+    } catch (const std::logic_error&) {  // of whole_numbers
+      corrupt(file.path, "the entry of '" + name + "' in its header");
     } catch (const Json::exception&) {
       corrupt(file.path, "the entry of '" + name + "' in its header");
     }

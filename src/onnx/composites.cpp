@@ -103,9 +103,20 @@ enum : size_t {
   kKeyHeads
 };
 
+// Where it can be told from the sizes.
+Predicate has_no_past(const LoweringCall& call) {
+  if (!std::holds_alternative<Expr>(call.arg(kTotal))) return false;
+  return Predicate::compare(call.type(kPastKey).shape[2], Relation::kLe, 0);
+}
+
+// Its kernels take several new tokens behind a past for one sequence only.
 void group_query_attention(const LoweringCall& call) {
   Emitter& e = call.emit;
-  const Lengths lengths = lengths_of(call, kTotal, call.type(kQuery).shape[0]);
+  const TensorType& query = call.type(kQuery);
+  e.require(Predicate::compare(query.shape[0], Relation::kLe, 1) ||
+                Predicate::compare(query.shape[1], Relation::kLe, 1) || has_no_past(call),
+            call.node);
+  const Lengths lengths = lengths_of(call, kTotal, query.shape[0]);
   std::vector<std::string> operands = {e.tensor(call.arg(kQuery)),
                                        e.tensor(call.arg(kKey)),
                                        e.tensor(call.arg(kValue)),

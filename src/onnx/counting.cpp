@@ -43,8 +43,12 @@ void histc(const LoweringCall& call) {
   const Expr bins = std::get<Expr>(call.arg(1));
   std::string low = e.tensor(call.arg(2), dtype);
   std::string high = e.tensor(call.arg(3), dtype);
-  if (constant_number(call.arg(2)) == constant_number(call.arg(3))) {
-    throw Error(ErrorCode::kUnsupported, "histc over the range that the data has");
+  if (constant_number(call.arg(2)) == constant_number(call.arg(3))) {  // the range of the data
+    low = e.op("ReduceMin", {x}, {{"keepdims", int64_t{0}}});
+    high = e.op("ReduceMax", {x}, {{"keepdims", int64_t{0}}});
+    const std::string around = e.cast(e.op("Equal", {low, high}), DType::kBool, dtype);
+    low = e.op("Sub", {low, around});
+    high = e.op("Add", {high, around});
   }
   const std::string count = e.cast(e.scalar_int(bins), DType::kInt64, dtype);
   const std::string scaled =
@@ -63,13 +67,18 @@ void histc(const LoweringCall& call) {
 
 // bincount(self, weights, minlength).
 void bincount(const LoweringCall& call) {
-  if (call.has(1)) throw Error(ErrorCode::kUnsupported, "bincount with weights");
   Emitter& e = call.emit;
   const std::string x = flattened(call, 0, DType::kInt64);
   const Expr least = std::get<Expr>(call.arg(2));
   const std::string all = e.op("Concat", {x, e.dim(least - Expr(1))}, {{"axis", int64_t{0}}});
   const std::string top = e.op("ReduceMax", {all, e.ints({0})}, {{"keepdims", int64_t{1}}});
-  call.give(count_into(e, x, e.op("Add", {top, e.ints({1})}), DType::kInt64));
+  const std::string size = e.op("Add", {top, e.ints({1})});
+  if (!call.has(1)) return call.give(count_into(e, x, size, DType::kInt64));
+  const DType dtype = call.result().dtype;  // float64, or float32 for weights of it
+  const std::string zeros = e.op("Expand", {e.scalar(0, dtype), size});
+  const std::string weights = flattened(call, 1, dtype);
+  call.give(e.op("ScatterElements", {zeros, x, weights},
+                 {{"axis", int64_t{0}}, {"reduction", std::string("add")}}));
 }
 
 // How many of the sorted numbers in the last dim of `sorted` lie before each of `x`.

@@ -99,6 +99,14 @@ std::string Emitter::once(const std::string& key, const std::function<std::strin
   return made;
 }
 
+void Emitter::require(const Predicate& predicate, const Node& node) {
+  if (predicate.maybe_constant() == true) return;
+  const auto same = [&](const Guard& guard) { return guard.predicate == predicate; };
+  if (std::any_of(model_.guards.begin(), model_.guards.end(), same)) return;
+  model_.guards.push_back(
+      {predicate, GuardKind::kDecision, program_.source(node), program_.module_path(node)});
+}
+
 void Emitter::open_body(const Graph* graph) {
   Scope scope;
   scope.graph = graph != nullptr ? graph : scopes_.back().graph;

@@ -55,6 +55,9 @@ class Emitter {
   // What several nodes need alike: made where it is first asked for under this key.
   std::string once(const std::string& key, const std::function<std::string()>& make);
 
+  // The nodes that follow are for such sizes only.
+  void require(const Predicate& predicate, const Node& node);
+
   // Constants: small initializers, each distinct one stored once.
   std::string ints(const std::vector<int64_t>& values);  // 1-D int64
   std::string scalar(double value, DType dtype);         // 0-D of any numeric dtype

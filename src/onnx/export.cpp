@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "onnx/lowering.h"
+#include "onnx/record.h"
 #include "passes/bfloat16.h"
 #include "passes/complex_pairs.h"
 
@@ -191,34 +192,8 @@ void prune(OnnxModel& model) {
                 [&](const OnnxInitializer& item) { return !used.contains(item.name); });
 }
 
-std::string range_text(const SymbolTable& symbols) {
-  std::string text;
-  for (SymbolId id = 0; id < symbols.size(); ++id) {
-    if (symbols.replacement(id)) continue;
-    const SymbolInfo& info = symbols.info(id);
-    text += (text.empty() ? "" : "; ") + info.name + " in " + to_string(info.range);
-  }
-  return text;
-}
-
-void add_metadata(const Program& program, const OnnxOptions& options, OnnxModel& model) {
-  model.metadata = options.metadata;
-  const std::string ranges = range_text(*program.symbols);
-  if (!ranges.empty()) model.metadata["portwright.dims"] = ranges;
-  std::string guards;
-  for (const Guard& guard : program.symbols->guards()) {
-    guards += (guards.empty() ? "" : "\n") + to_string(guard.predicate);
-    if (guard.source.known()) guards += "  # " + to_string(guard.source);
-  }
-  if (!guards.empty()) model.metadata["portwright.guards"] = guards;
-  std::string written;
-  for (const auto& [target, output] : model.mutations) {
-    written += (written.empty() ? "" : "\n") + target + " = " + output;
-  }
-  if (!written.empty()) model.metadata["portwright.mutations"] = written;
-}
-
-OnnxModel lower_real(const Program& program, const OnnxOptions& options) {
+OnnxModel lower_real(const Program& program, const OnnxOptions& options,
+                     const std::set<std::string>& taken_for_granted = {}) {
   check_lowerings(program, options.lowerings);
   OnnxModel model;
   model.opset = options.opset;
@@ -228,7 +203,11 @@ OnnxModel lower_real(const Program& program, const OnnxOptions& options) {
   for (const Node& node : program.graph.nodes) emit.lower(node);
   add_outputs(program, emit, model);
   prune(model);
-  add_metadata(program, options, model);
+  model.notes.assign(taken_for_granted.begin(), taken_for_granted.end());
+  model.metadata = options.metadata;
+  std::vector<std::string> notes = options.notes;
+  notes.insert(notes.end(), model.notes.begin(), model.notes.end());
+  model.metadata[kRecordKey] = export_record(program, model, notes, options.versions);
   return model;
 }
 
@@ -243,9 +222,7 @@ OnnxModel lower(const Program& program, const OnnxOptions& options) {
   if (widens) compute_bfloat16_in_float32(rewritten);
   std::set<std::string> notes;
   if (options.fuse) notes = fuse(rewritten, fusion_target(options.runtime, options.opset));
-  OnnxModel model = lower_real(rewritten, options);
-  model.notes.assign(notes.begin(), notes.end());
-  return model;
+  return lower_real(rewritten, options, notes);
 }
 
 }  // namespace portwright

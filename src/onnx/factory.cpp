@@ -44,11 +44,17 @@ void arange_end(const LoweringCall& call) { range(call, Expr(0), call.arg(0), Ex
 void arange_start(const LoweringCall& call) { range(call, call.arg(0), call.arg(1), Expr(1)); }
 void arange_step(const LoweringCall& call) { range(call, call.arg(0), call.arg(1), call.arg(2)); }
 
+// Not EyeLike: ONNX Runtime has it for a few dtypes only.
 void eye(const LoweringCall& call) {
   Emitter& e = call.emit;
-  const std::string zeros =
-      e.op("Expand", {e.scalar(0, call.result().dtype), e.shape(call.result().shape)});
-  call.give(e.op("EyeLike", {zeros}, {{"dtype", onnx_dtype(call.result().dtype)}}));
+  auto count = [&](const Expr& size) {
+    return e.op("Range",
+                {e.scalar(0, DType::kInt64), e.scalar_int(size), e.scalar(1, DType::kInt64)});
+  };
+  const std::vector<Expr>& shape = call.result().shape;
+  const std::string rows = e.unsqueeze(count(shape.at(0)), {1});
+  const std::string equal = e.op("Equal", {rows, count(shape.at(1))});
+  call.give(e.cast(equal, DType::kBool, call.result().dtype));
 }
 
 // linspace(start, end, steps, ...).

@@ -63,12 +63,50 @@ void real_to_complex(const LoweringCall& call) {
   call.give(scaled(call, value, count, constant_int(call.arg(2)), false));
 }
 
+// All `size` frequencies of real numbers from the first size / 2 + 1: the others are the conjugates
+// of these, in reverse.
+std::string both_sides(const LoweringCall& call, const std::string& value, int64_t axis,
+                       const Expr& size) {
+  Emitter& e = call.emit;
+  const Expr known = call.type(0).shape.at(axis);
+  const std::string mirrored =
+      e.op("Range",
+           {e.scalar_int(size - known), e.scalar(0, DType::kInt64), e.scalar(-1, DType::kInt64)});
+  const std::string others = e.op("Gather", {value, mirrored}, {{"axis", axis}});
+  const std::string sign =
+      e.op("Concat",
+           {e.op("Unsqueeze", {e.scalar(1, call.result().dtype), e.ints({0})}),
+            e.op("Unsqueeze", {e.scalar(-1, call.result().dtype), e.ints({0})})},
+           {{"axis", int64_t{0}}});
+  return e.op("Concat", {value, e.op("Mul", {others, sign})}, {{"axis", axis}});
+}
+
+// _fft_c2r(self, dim, normalization, last_dim_size): the last dim last, to real numbers.
+void complex_to_real(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  const size_t rank = call.type(0).rank() - 1;
+  const std::vector<int64_t> axes = constant_dims(call.arg(1), rank);
+  std::string value = e.tensor(call.arg(0));
+  Expr count = 1;
+  for (int64_t axis : axes) {
+    const bool last = axis == axes.back();
+    const Expr size = call.result().shape.at(axis);
+    if (last) value = both_sides(call, value, axis, size);
+    value = transform(call, value, axis, true, false);
+    count = count * size;
+  }
+  const std::string real =
+      e.op("Gather", {value, e.scalar(0, DType::kInt64)}, {{"axis", int64_t{-1}}});
+  call.give(scaled(call, real, count, constant_int(call.arg(2)), true));
+}
+
 }  // namespace
 
 std::span<const Lowering> fourier_lowerings() {
   static constexpr std::array kRows = {
       Lowering{"aten._fft_c2c.default", complex_to_complex},
       Lowering{"aten._fft_r2c.default", real_to_complex},
+      Lowering{"aten._fft_c2r.default", complex_to_real},
   };
   return kRows;
 }

@@ -1,92 +1,33 @@
 #include "onnx/inspect.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
+#include <charconv>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <protozero/pbf_reader.hpp>
 
 #include "base/error.h"
+#include "ir/mapped_file.h"
 #include "onnx/model.h"
 #include "onnx/proto_fields.h"
+#include "onnx/proto_reader.h"
 
 namespace portwright {
 namespace {
 
 using namespace onnx_fields;
 using nlohmann::ordered_json;
-using Reader = protozero::pbf_reader;
-
-// A file's bytes, mapped for reading.
-class MappedFile {
- public:
-  explicit MappedFile(const std::string& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) fail(path);
-    struct stat facts{};
-    if (::fstat(descriptor, &facts) != 0 || !S_ISREG(facts.st_mode)) {
-      if (errno == 0) errno = EINVAL;
-      ::close(descriptor);
-      throw Error(ErrorCode::kIo, path + " is not a file");
-    }
-    size_ = static_cast<size_t>(facts.st_size);
-    if (size_ > 0) data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    ::close(descriptor);
-    if (data_ == MAP_FAILED) fail(path);
-  }
-  ~MappedFile() {
-    if (data_ != nullptr && data_ != MAP_FAILED) ::munmap(data_, size_);
-  }
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  const char* data() const { return static_cast<const char*>(data_); }
-  size_t size() const { return size_; }
-
- private:
-  [[noreturn]] static void fail(const std::string& path) {
-    throw Error(ErrorCode::kIo, path + " cannot be read: " + std::strerror(errno));
-  }
-
-  void* data_ = nullptr;
-  size_t size_ = 0;
-};
-
-std::string text_of(Reader& reader) {
-  const auto view = reader.get_view();
-  return {view.data(), view.size()};
-}
-
-std::pair<std::string, std::string> entry_of(Reader entry) {
-  std::pair<std::string, std::string> found;
-  while (entry.next()) {
-    if (entry.tag() == kStringStringEntryProto_key) {
-      found.first = text_of(entry);
-    } else if (entry.tag() == kStringStringEntryProto_value) {
-      found.second = text_of(entry);
-    } else {
-      entry.skip();
-    }
-  }
-  return found;
-}
+using Reader = ProtoReader;
 
 ordered_json dims_of(Reader shape) {
   ordered_json dims = ordered_json::array();
   while (shape.next(kTensorShapeProto_dim)) {
-    Reader dim = shape.get_message();
+    Reader dim = shape.message();
     ordered_json size = nullptr;
     while (dim.next()) {
       if (dim.tag() == kTensorShapeProto_Dimension_dim_value) {
-        size = dim.get_int64();
+        size = dim.integer();
       } else if (dim.tag() == kTensorShapeProto_Dimension_dim_param) {
-        size = text_of(dim);
+        size = dim.text();
       } else {
         dim.skip();
       }
@@ -100,16 +41,16 @@ ordered_json value_info_of(Reader info) {
   ordered_json found = {{"name", ""}, {"dtype", ""}, {"dims", ordered_json::array()}};
   while (info.next()) {
     if (info.tag() == kValueInfoProto_name) {
-      found["name"] = text_of(info);
+      found["name"] = info.text();
     } else if (info.tag() == kValueInfoProto_type) {
-      Reader type = info.get_message();
+      Reader type = info.message();
       while (type.next(kTypeProto_tensor_type)) {
-        Reader tensor = type.get_message();
+        Reader tensor = type.message();
         while (tensor.next()) {
           if (tensor.tag() == kTypeProto_Tensor_elem_type) {
-            found["dtype"] = onnx_dtype_name(tensor.get_int32());
+            found["dtype"] = onnx_dtype_name(tensor.integer());
           } else if (tensor.tag() == kTypeProto_Tensor_shape) {
-            found["dims"] = dims_of(tensor.get_message());
+            found["dims"] = dims_of(tensor.message());
           } else {
             tensor.skip();
           }
@@ -130,25 +71,29 @@ struct InitializerTotals {
   std::map<std::string, uint64_t> bytes_by_file;
 };
 
+uint64_t external_length(const std::string& text) {
+  uint64_t length = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    throw Error(ErrorCode::kCorrupt, "an initializer has external data without a length");
+  }
+  return length;
+}
+
 void add_initializer(Reader tensor, InitializerTotals& totals) {
   ++totals.count;
   std::map<std::string, std::string> external;
   while (tensor.next()) {
     if (tensor.tag() == kTensorProto_raw_data) {
-      totals.inline_bytes += tensor.get_view().size();
+      totals.inline_bytes += tensor.view().size();
     } else if (tensor.tag() == kTensorProto_external_data) {
-      external.insert(entry_of(tensor.get_message()));
+      external.insert(read_entry(tensor.message()));
     } else {
       tensor.skip();
     }
   }
   if (external.empty()) return;
-  uint64_t length = 0;
-  try {
-    length = std::stoull(external["length"]);
-  } catch (const std::exception&) {
-    throw Error(ErrorCode::kCorrupt, "an initializer has external data without a length");
-  }
+  const uint64_t length = external_length(external["length"]);
   totals.external_bytes += length;
   totals.bytes_by_file[external["location"]] += length;
 }
@@ -157,9 +102,9 @@ std::string op_of(Reader node) {
   std::string type, domain;
   while (node.next()) {
     if (node.tag() == kNodeProto_op_type) {
-      type = text_of(node);
+      type = node.text();
     } else if (node.tag() == kNodeProto_domain) {
-      domain = text_of(node);
+      domain = node.text();
     } else {
       node.skip();
     }
@@ -181,26 +126,27 @@ GraphFacts read_graph(Reader graph) {
     switch (graph.tag()) {
       case kGraphProto_node:
         ++facts.nodes;
-        ++facts.ops[op_of(graph.get_message())];
+        ++facts.ops[op_of(graph.message())];
         break;
-      case kGraphProto_initializer: add_initializer(graph.get_message(), facts.initializers); break;
-      case kGraphProto_input: facts.inputs.push_back(value_info_of(graph.get_message())); break;
-      case kGraphProto_output: facts.outputs.push_back(value_info_of(graph.get_message())); break;
+      case kGraphProto_initializer: add_initializer(graph.message(), facts.initializers); break;
+      case kGraphProto_input: facts.inputs.push_back(value_info_of(graph.message())); break;
+      case kGraphProto_output: facts.outputs.push_back(value_info_of(graph.message())); break;
       default: graph.skip();
     }
   }
   return facts;
 }
 
-// Files that external data names, as they lie beside the model. Only the name's last part is used:
-// a hostile location never leads out of the folder.
+// Files that external data names, as they lie beside the model. Only the name's last part is used
+// and no link is followed: a hostile location never leads out of the folder.
 ordered_json external_files(const std::string& path, const InitializerTotals& totals) {
   ordered_json files = ordered_json::array();
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   for (const auto& [location, bytes] : totals.bytes_by_file) {
     std::error_code ignored;
     const auto file = folder / std::filesystem::path(location).filename();
-    const bool present = std::filesystem::is_regular_file(file, ignored);
+    const bool present =
+        std::filesystem::is_regular_file(std::filesystem::symlink_status(file, ignored));
     ordered_json item = {{"file", location}, {"used_bytes", bytes}, {"present", present}};
     if (present) item["bytes"] = std::filesystem::file_size(file, ignored);
     files.push_back(item);
@@ -208,7 +154,7 @@ ordered_json external_files(const std::string& path, const InitializerTotals& to
   return files;
 }
 
-ordered_json read_model(const std::string& path, const MappedFile& file) {
+ordered_json read_model(const std::string& path, std::span<const std::byte> file) {
   ordered_json facts = {{"file", path},
                         {"file_bytes", file.size()},
                         {"ir_version", 0},
@@ -217,25 +163,25 @@ ordered_json read_model(const std::string& path, const MappedFile& file) {
   ordered_json metadata = ordered_json::object();
   GraphFacts graph;
   bool has_graph = false;
-  Reader model(file.data(), file.size());
+  Reader model(file);
   while (model.next()) {
     switch (model.tag()) {
-      case kModelProto_ir_version: facts["ir_version"] = model.get_int64(); break;
-      case kModelProto_producer_name: facts["producer"] = text_of(model); break;
-      case kModelProto_producer_version: facts["producer_version"] = text_of(model); break;
+      case kModelProto_ir_version: facts["ir_version"] = model.integer(); break;
+      case kModelProto_producer_name: facts["producer"] = model.text(); break;
+      case kModelProto_producer_version: facts["producer_version"] = model.text(); break;
       case kModelProto_graph:
-        graph = read_graph(model.get_message());
+        graph = read_graph(model.message());
         has_graph = true;
         break;
       case kModelProto_opset_import: {
-        Reader opset = model.get_message();
+        Reader opset = model.message();
         std::string domain;
         int64_t version = 0;
         while (opset.next()) {
           if (opset.tag() == kOperatorSetIdProto_domain) {
-            domain = text_of(opset);
+            domain = opset.text();
           } else if (opset.tag() == kOperatorSetIdProto_version) {
-            version = opset.get_int64();
+            version = opset.integer();
           } else {
             opset.skip();
           }
@@ -244,7 +190,7 @@ ordered_json read_model(const std::string& path, const MappedFile& file) {
         break;
       }
       case kModelProto_metadata_props: {
-        const auto [key, value] = entry_of(model.get_message());
+        const auto [key, value] = read_entry(model.message());
         metadata[key] = value;
         break;
       }
@@ -267,9 +213,10 @@ ordered_json read_model(const std::string& path, const MappedFile& file) {
 }  // namespace
 
 std::string inspect_onnx(const std::string& path) {
-  const MappedFile file(path);
+  const auto file = MappedFile::open(path);
   try {
-    return read_model(path, file).dump(2, ' ', false, ordered_json::error_handler_t::replace);
+    return read_model(path, file->bytes())
+        .dump(2, ' ', false, ordered_json::error_handler_t::replace);
   } catch (const protozero::exception& error) {
     throw Error(ErrorCode::kCorrupt,
                 path + " is truncated or is not an ONNX model (" + error.what() + ")");

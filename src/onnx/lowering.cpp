@@ -19,7 +19,8 @@ std::unordered_map<std::string_view, LoweringFn> make_table() {
         loop_lowerings(),       normalization_lowerings(), pooling_lowerings(),
         random_lowerings(),     recurrent_lowerings(),     reduction_lowerings(),
         resize_lowerings(),     sampling_lowerings(),      scatter_lowerings(),
-        shape_lowerings(),      unary_lowerings(),         window_lowerings()}) {
+        shape_lowerings(),      solving_lowerings(),       unary_lowerings(),
+        window_lowerings()}) {
     for (const Lowering& row : family) table.emplace(row.op, row.lower);
   }
   return table;

@@ -59,6 +59,7 @@ std::span<const Lowering> resize_lowerings();
 std::span<const Lowering> sampling_lowerings();
 std::span<const Lowering> scatter_lowerings();
 std::span<const Lowering> shape_lowerings();
+std::span<const Lowering> solving_lowerings();
 std::span<const Lowering> unary_lowerings();
 std::span<const Lowering> window_lowerings();
 

@@ -5,13 +5,16 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "ir/dtype.h"
 #include "ir/weight.h"
+#include "symbolic/symbol_table.h"
 
 namespace portwright {
 
@@ -78,12 +81,16 @@ struct OnnxModel {
   std::map<std::string, std::string> metadata;
   // Inputs (and weights) that the model writes to, and the outputs that are their new content.
   std::map<std::string, std::string> mutations;
-  std::vector<std::string> notes;  // what it takes for granted that the program did not
+  // What it takes for granted, and the sizes that it is for, besides what the program says itself.
+  std::vector<std::string> notes;
+  std::vector<Guard> guards;
 };
 
 // TensorProto.DataType of a dtype. Error(kUnsupported) for types that ONNX lacks.
 int64_t onnx_dtype(DType dtype);
 // "float32" and so on; empty for unknown numbers.
 std::string onnx_dtype_name(int64_t number);
+// The dtype of such a name; nothing for unknown names and types that torch lacks.
+std::optional<DType> dtype_of_onnx_name(std::string_view name);
 
 }  // namespace portwright

@@ -26,6 +26,27 @@ void max_pool(const LoweringCall& call) {
   give_unbatched(call, value, input.added);
 }
 
+// max_pool_with_indices(self, kernel, stride, padding, dilation, ceil_mode): ONNX counts the places
+// over the whole tensor, torch within each plane.
+template <size_t kDims>
+void max_pool_with_indices(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  const std::vector<int64_t> kernel = spatial(call.arg(1), kDims);
+  const Batched input = with_batch(call, kDims);
+  const auto results = e.ops("MaxPool", {input.value}, 2,
+                             {{"kernel_shape", kernel},
+                              {"strides", strides_or_kernel(call, 2, kernel)},
+                              {"pads", both_ends(spatial(call.arg(3), kDims))},
+                              {"dilations", spatial(call.arg(4), kDims)},
+                              {"ceil_mode", int64_t{flag(call.arg(5))}}});
+  const std::vector<Expr>& shape = call.type(0).shape;
+  Expr plane = 1;
+  for (size_t i = shape.size() - kDims; i < shape.size(); ++i) plane = plane * shape[i];
+  const std::string places = e.op("Mod", {results[1], e.scalar_int(plane)});
+  call.give(input.added ? e.squeeze(results[0], {0}) : results[0], 0);
+  call.give(input.added ? e.squeeze(places, {0}) : places, 1);
+}
+
 // avg_pool(self, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override).
 template <size_t kDims>
 void avg_pool(const LoweringCall& call) {
@@ -106,6 +127,8 @@ std::span<const Lowering> pooling_lowerings() {
       Lowering{"aten.max_pool1d.default", max_pool<1>},
       Lowering{"aten.max_pool2d.default", max_pool<2>},
       Lowering{"aten.max_pool3d.default", max_pool<3>},
+      Lowering{"aten.max_pool2d_with_indices.default", max_pool_with_indices<2>},
+      Lowering{"aten.max_pool3d_with_indices.default", max_pool_with_indices<3>},
       Lowering{"aten.avg_pool1d.default", avg_pool<1>},
       Lowering{"aten.avg_pool2d.default", avg_pool<2>},
       Lowering{"aten.adaptive_avg_pool1d.default", adaptive_avg_pool<1>},

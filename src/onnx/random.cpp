@@ -124,7 +124,7 @@ bool draws(const Graph& graph) {
 }  // namespace
 
 int64_t default_opset(const Program& program) {
-  return draws(program.graph) ? kNewestRandomOpset : kNewestOpset;
+  return draws(program.graph) ? kNewestRandomOpset : kDefaultOpset;
 }
 
 }  // namespace portwright

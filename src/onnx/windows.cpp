@@ -1,6 +1,7 @@
 // Sliding windows: unfold, fold, strided views, sums of embeddings over runs.
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "onnx/counting.h"
 
@@ -130,35 +131,61 @@ void col2im(const LoweringCall& call) {
   call.give(batched ? image : e.squeeze(image, {0}));
 }
 
+// The bounds of an embedding_bag's bags in its indices, [bags + 1].
+std::string bag_bounds(const LoweringCall& call, const std::string& indices) {
+  Emitter& e = call.emit;
+  std::string starts = e.cast(e.tensor(call.arg(2)), call.type(2).dtype, DType::kInt64);
+  if (flag(call.arg(7))) return starts;
+  return e.op("Concat", {starts, e.op("Shape", {indices})}, {{"axis", int64_t{0}}});
+}
+
+// How many of the indices in each bag count, [bags, 1].
+std::string counted(Emitter& e, const std::string& bags, const std::string& counts,
+                    const std::string& bag_count) {
+  const std::string zeros = e.op("Expand", {e.scalar(0, DType::kInt64), bag_count});
+  const std::string sums =
+      e.op("ScatterND", {zeros, bags, counts}, {{"reduction", std::string("add")}});
+  return e.unsqueeze(sums, {1});
+}
+
 // _embedding_bag(weight, indices, offsets, scale_grad, mode, sparse, per_sample_weights,
-// include_last_offset, padding_idx): sums (mode 0) or means (mode 1) of each bag's rows.
+// include_last_offset, padding_idx): sums (mode 0), means (1) or maxima (2) of each bag's rows, of
+// which those at the padding index do not count. Empty bags are zeros.
 void embedding_bag(const LoweringCall& call) {
   Emitter& e = call.emit;
   const int64_t mode = constant_int(call.arg(4));
-  if (mode == 2) throw Error(ErrorCode::kUnsupported, "embedding_bag of the largest elements");
-  if (constant_int(call.arg(8)) >= 0) {
-    throw Error(ErrorCode::kUnsupported, "embedding_bag with a padding index");
-  }
+  const int64_t padding = constant_int(call.arg(8));
   const DType dtype = call.result().dtype;
   const std::string indices = e.cast(e.tensor(call.arg(1)), call.type(1).dtype, DType::kInt64);
   std::string rows = e.op("Gather", {e.tensor(call.arg(0)), indices}, {{"axis", int64_t{0}}});
   if (call.has(6)) rows = e.op("Mul", {rows, e.unsqueeze(e.tensor(call.arg(6)), {1})});
-  std::string bounds = e.cast(e.tensor(call.arg(2)), call.type(2).dtype, DType::kInt64);
+  const double least = mode == 2 ? -std::numeric_limits<double>::infinity() : 0.0;
+  const std::string start = e.scalar(least, dtype);
+  const std::string bounds = bag_bounds(call, indices);
   const std::string axis = e.ints({0});
-  if (!flag(call.arg(7))) {
-    bounds = e.op("Concat", {bounds, e.op("Shape", {indices})}, {{"axis", int64_t{0}}});
-  }
   const std::string lengths =
       e.op("Sub", {e.op("Slice", {bounds, e.ints({1}), e.ints({INT64_MAX}), axis}),
                    e.op("Slice", {bounds, axis, e.ints({-1}), axis})});
   const std::string bags = e.unsqueeze(run_numbers(e, lengths), {1});
-  const std::string zeros = e.op("Expand", {e.scalar(0, dtype), e.shape(call.result().shape)});
-  std::string sums = e.op("ScatterND", {zeros, bags, rows}, {{"reduction", std::string("add")}});
-  if (mode == 1) {
-    const std::string least = e.op("Max", {lengths, e.ints({1})});
-    sums = e.op("Div", {sums, e.unsqueeze(e.cast(least, DType::kInt64, dtype), {1})});
+  std::string counts = e.unsqueeze(lengths, {1});
+  if (padding >= 0) {
+    const std::string counts_not =
+        e.op("Equal", {indices, e.scalar(static_cast<double>(padding), DType::kInt64)});
+    rows = e.op("Where", {e.unsqueeze(counts_not, {1}), start, rows});
+    const std::string one_each = e.cast(e.op("Not", {counts_not}), DType::kBool, DType::kInt64);
+    counts = counted(e, bags, one_each, e.op("Shape", {lengths}));
   }
-  call.give(sums, 0);  // the other results are for the gradient
+  const std::string initial = e.op("Expand", {start, e.shape(call.result().shape)});
+  std::string result = e.op("ScatterND", {initial, bags, rows},
+                            {{"reduction", std::string(mode == 2 ? "max" : "add")}});
+  if (mode == 1) {
+    const std::string some = e.op("Max", {counts, e.ints({1})});
+    result = e.op("Div", {result, e.cast(some, DType::kInt64, dtype)});
+  } else if (mode == 2) {
+    const std::string none = e.op("Equal", {counts, axis});
+    result = e.op("Where", {none, e.scalar(0, dtype), result});
+  }
+  call.give(result, 0);  // the other results are for the gradient
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "onnx/data_file.h"
 #include "onnx/proto_fields.h"
+#include "onnx/record.h"
 
 namespace portwright {
 namespace {
@@ -24,7 +25,9 @@ constexpr const char* kVersion = "0.1.0";
 
 // The oldest IR version that an opset came with (onnx/helper.py's VERSION_TABLE).
 int64_t ir_version(int64_t opset) {
-  if (opset >= 23) return 11;
+  if (opset >= 28) return 14;
+  if (opset >= 25) return 13;
+  if (opset >= 23) return opset == 24 ? 12 : 11;
   if (opset >= 21) return 10;
   return opset >= 19 ? 9 : 8;
 }
@@ -221,6 +224,16 @@ DataLayout layout_of(const OnnxModel& model, const std::string& path,
   return layout;
 }
 
+StagedFile stage_record(const OnnxModel& model, OnnxFiles& files) {
+  const auto record = model.metadata.find(kRecordKey);
+  if (record == model.metadata.end()) return {};
+  files.record_path = record_path(files.model_path);
+  StagedFile file = StagedFile::create(files.record_path);
+  const std::string text = record_file(record->second, files);
+  file.write_at(0, text.data(), text.size());
+  return file;
+}
+
 }  // namespace
 
 std::string serialize_onnx(const OnnxModel& model) {
@@ -230,7 +243,8 @@ std::string serialize_onnx(const OnnxModel& model) {
 
 OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool external_data,
                      const std::string& checkpoint) {
-  OnnxFiles files{path, "", 0, 0, {}, {}};
+  OnnxFiles files;
+  files.model_path = path;
   DataLayout layout;
   if (external_data) {
     layout = layout_of(model, path, checkpoint);
@@ -254,7 +268,9 @@ OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool exter
   const std::string text = encode(model, layout);
   model_file.write_at(0, text.data(), text.size());
   files.model_bytes = text.size();
+  StagedFile record_file = stage_record(model, files);
   if (layout.has_own()) data_file.commit();
+  if (!files.record_path.empty()) record_file.commit();
   model_file.commit();
   return files;
 }

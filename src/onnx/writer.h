@@ -12,7 +12,8 @@ namespace portwright {
 
 struct OnnxFiles {
   std::string model_path;
-  std::string data_path;  // empty without external data
+  std::string data_path;    // empty without external data
+  std::string record_path;  // empty for a model without a record (onnx/record.h)
   uint64_t model_bytes = 0;
   uint64_t data_bytes = 0;
   std::map<std::string, uint64_t> referenced;  // bytes by file, of weights that stay where they are
@@ -20,7 +21,8 @@ struct OnnxFiles {
 };
 
 // Writes `path`, and beside it `<path>_data` with all weights of 1 KiB and more when external_data.
-// Weights of the same storage are stored once. Both files are written aside and renamed when whole:
+// Weights of the same storage are stored once. The model's record goes to `<stem>.export.json`. All
+// files are written aside and renamed when whole:
 // a failure leaves what was there before. Error(kIo) with the path and the system's reason;
 // Error(kInvalidArgument) when a model without external data would exceed protobuf's 2 GiB.
 //

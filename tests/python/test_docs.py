@@ -97,4 +97,4 @@ def test_a_block_of_the_page_runs(
 
 
 def test_the_page_has_its_blocks() -> None:
-    assert len(BLOCKS) == 15
+    assert len(BLOCKS) == 16

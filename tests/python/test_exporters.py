@@ -12,13 +12,14 @@ import torch
 import models
 import portwright
 from portwright import errors
+from portwright.differences import compare_tensors
 from portwright.exporters import (
     OnnxConfig,
     OnnxExporter,
     base,
 )
 from portwright.exporters.utils import get_leaf_tensors, patch_model_config, prepare_for_export
-from portwright.verify import compare_tensors, verify
+from portwright.verify import verify
 
 
 class Scale(torch.nn.Module):
@@ -138,7 +139,7 @@ def test_files(tmp_path: Path) -> None:
     program = OnnxExporter().export(
         model, inputs, OnnxConfig(dynamic=True, output_path=tmp_path / "a.onnx")
     )
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "a.onnx_data"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.export.json", "a.onnx", "a.onnx_data"]
     onnx.checker.check_model(str(tmp_path / "a.onnx"), full_check=True)
     program.save(tmp_path / "b.onnx", external_data=False)
     assert not (tmp_path / "b.onnx_data").exists()

@@ -348,7 +348,8 @@ def test_an_ir_fix_edits_the_model_that_runs_and_is_saved(tmp_path: Path) -> Non
     config = OnnxConfig(dynamic=True, output_path=path)
     program = OnnxExporter().export(model, {"input": x}, config)
     torch.testing.assert_close(program(input=x), torch.sigmoid(model[0](x)), rtol=1e-4, atol=1e-5)
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["model.onnx", "model.onnx_data"]
+    written = sorted(item.name for item in tmp_path.iterdir())
+    assert written == ["model.export.json", "model.onnx", "model.onnx_data"]
     onnx.checker.check_model(path)
     assert program.input_names == ["input"]
     assert program.node_count == len(onnx.load(path).graph.node)

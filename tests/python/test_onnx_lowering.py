@@ -195,7 +195,8 @@ UNARY: dict[str, Callable[[Tensor], Any]] = {
     "arange": lambda x: torch.arange(x.shape[1]) * 2,
     "arange_step": lambda x: torch.arange(1, x.shape[2] * 2, 2),
     "linspace": lambda x: torch.linspace(0, 1, x.shape[1]),
-    "eye": lambda x: torch.eye(x.shape[1]),
+    "eye": lambda x: torch.eye(x.shape[1]) + x.shape[2],
+    "eye_of_bools": lambda x: torch.eye(x.shape[1], x.shape[2], dtype=torch.bool),
     "size_arithmetic": lambda x: x * (x.shape[0] // 2 + x.shape[1] % 3) / x.shape[2] ** 0.5,
     "stack": lambda x: torch.stack([x, x + 1], dim=1),
     "cat": lambda x: torch.cat([x, x[:, :1]], dim=1),
@@ -699,11 +700,15 @@ def _export(case: Case, opset: int) -> tuple[Any, torch.nn.Module, dict[str, Ten
     return program, model, inputs
 
 
-@pytest.mark.parametrize("opset", [18, 23])
+@pytest.mark.parametrize("opset", [18, 23, 28])
 @pytest.mark.parametrize("name", CASES)
 def test_equals_eager_in_onnx_runtime(name: str, opset: int) -> None:
+    check(CASES[name], opset)
+
+
+def check(case: Case, opset: int) -> None:
     """Sample shape and the others that eager takes."""
-    program, model, inputs = _export(CASES[name], opset)
+    program, model, inputs = _export(case, opset)
     results = verify(program.captured, model, inputs, program)
     assert results
     for result in results:

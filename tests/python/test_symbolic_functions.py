@@ -44,6 +44,13 @@ def _triangles(x: torch.Tensor) -> torch.Tensor:
     )
 
 
+def _along_a_dim(x: torch.Tensor) -> torch.Tensor:
+    order = torch.argsort(x, dim=1, descending=True)
+    first = torch.take_along_dim(x, order[:, :2], dim=1)
+    row = torch.take_along_dim(x, order[:1], dim=-1)  # broadcast over rows
+    return torch.cat([first, row, torch.take_along_dim(x[:1], order - x.shape[1], 1)], 1)
+
+
 def _chunks_of_four(x: torch.Tensor) -> torch.Tensor:
     parts = [x[:, i : min(i + 4, x.shape[1])] * i for i in range(0, x.shape[1], 4)]
     return torch.cat(parts, dim=1)
@@ -51,7 +58,7 @@ def _chunks_of_four(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "function",
-    [_int_of_sizes, _least_and_largest, _types_are_themselves, _linspace, _triangles],
+    [_int_of_sizes, _least_and_largest, _types_are_themselves, _linspace, _triangles, _along_a_dim],
 )
 def test_nothing_is_fixed(function: Callable[[torch.Tensor], Any]) -> None:
     check(function, [(5, 7), (6, 3), (2, 8), (9, 2)])

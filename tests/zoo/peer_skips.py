@@ -62,6 +62,7 @@ BLT_PART: dict[str, Any] = {
 BLT_LOCAL = {**BLT_PART, "hidden_size_global": 32}
 
 Inputs = dict[str, Any]
+Named = dict[str, Inputs]
 
 
 def _ids(batch: int, length: int) -> torch.Tensor:
@@ -326,9 +327,9 @@ SKIPS: dict[str, Skip] = {
 }
 
 
-def build(name: str) -> tuple[torch.nn.Module, Inputs, dict[str, Inputs]]:
+def build(name: str, skips: dict[str, Skip] = SKIPS) -> tuple[torch.nn.Module, Inputs, Named]:
     """The model in eval mode, its sample inputs, and inputs of other sizes by name."""
-    skip = SKIPS[name]
+    skip = skips[name]
     torch.manual_seed(0)
     config = AutoConfig.for_model(skip.model_type, **skip.config)
     model = getattr(transformers, name)(config).eval()

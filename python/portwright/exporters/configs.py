@@ -115,7 +115,7 @@ class OnnxConfig(DynamoConfig):
 
     Args:
         output_path: file to save to; None keeps the model in memory.
-        opset_version: 18 to 23; None is 23, whatever is installed (21 where the model
+        opset_version: 18 to 28; None is 23, whatever is installed (21 where the model
             draws random numbers, for which ONNX Runtime has no newer kernels).
         external_data: weights in a `.onnx_data` file beside the model.
         weights: "copy", or "reference": nothing is copied, the external data is the checkpoint's

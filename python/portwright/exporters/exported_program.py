@@ -12,7 +12,6 @@ import torch
 from portwright import _core, pytrees
 from portwright.capture import CapturedProgram
 from portwright.errors import FileError
-from portwright.torch_import import read_file
 
 # What torch's ExportedProgram sets when it is made; its properties read these.
 _FILLED_IN = frozenset(
@@ -170,20 +169,6 @@ def _fingerprint(program: torch.export.ExportedProgram) -> Any:
     nodes = [(n.op, n.target, n.name, n.args, n.kwargs) for n in program._graph_module.graph.nodes]
     weights = {**program._state_dict, **program._constants}
     return nodes, {name: id(tensor) for name, tensor in weights.items()}
-
-
-def load(path: str | os.PathLike[str]) -> ExportedProgram:
-    """The program of a .pt2 file that `ExportedProgram.save` or `torch.export.save` wrote.
-
-    The engine reads it, torch.export does not: nothing is unpickled, weights stay in the file,
-    which must not change meanwhile. `load(path).module()(**inputs)` runs natively.
-
-    Raises:
-        FileError: the file cannot be read.
-        CorruptFileError: it is damaged, or no .pt2 file.
-        UnsupportedError: it holds pickles, or what the engine cannot run; says what.
-    """
-    return ExportedProgram(read_file(path))
 
 
 class ProgramModule(torch.nn.Module):

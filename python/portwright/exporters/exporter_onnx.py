@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
+import importlib.metadata
 import inspect
 import os
 import tempfile
@@ -13,8 +16,9 @@ import torch
 
 from portwright import _core, tree
 from portwright.capture import CapturedProgram, Decompositions
+from portwright.differences import OutputReport, report
 from portwright.errors import DataDependentError, FileError, InvalidArgumentError
-from portwright.exporters import onnx_decompositions
+from portwright.exporters import onnx_decompositions, onnx_session
 from portwright.exporters.configs import OnnxConfig
 from portwright.exporters.exporter_dynamo import DynamoExporter
 from portwright.exporters.fx_fixes import with_fixes
@@ -26,6 +30,7 @@ from portwright.exporters.onnx_extensions import (
     translate,
     translations,
 )
+from portwright.verify import RUNTIME_TOLERANCE
 
 __all__ = [
     "_IR_FIXES",
@@ -36,9 +41,6 @@ __all__ = [
     "apply_onnx_ir_fixes",
     "lower",
 ]
-
-
-_BFLOAT16 = 16  # TensorProto.DataType
 
 
 class ONNXProgram:
@@ -54,10 +56,12 @@ class ONNXProgram:
         self._model: _core.OnnxModel | IrModel = model
         self._notes = list(model.notes)
         self._mutations = dict(model.mutations)
+        self._record = model.record() if model.has_guards else None
         self._captured = captured
         self._config = config
         self._checkpoint = checkpoint
         self._session: Any = None
+        self._initializer: onnx_session.Initializer = onnx_session.open_on_cpu
         self._saved_path: str | None = None
 
     @property
@@ -118,7 +122,8 @@ class ONNXProgram:
             weights: "copy" or "reference", see `OnnxConfig`; None is the config's.
 
         Returns:
-            `model_path`, `data_path` ("" when there is none), `model_bytes`, `data_bytes`,
+            `model_path`, `data_path` ("" when there is none), `record_path` (`<stem>.export.json`:
+            names, dims, conditions and notes of the export), `model_bytes`, `data_bytes`,
             `referenced` (bytes by `.safetensors` file), `copied` (the weights in `data_path`).
 
         Raises:
@@ -159,25 +164,21 @@ class ONNXProgram:
         """
         leaves = tree.match(self._captured.input_tree, inputs)
         symbols = self._captured.interpreter.known_symbols(leaves)
+        if self._record is not None:  # the lowering has conditions of its own
+            onnx_session.check(self._record, leaves)
         if self._session is None:
             self._session = self._open()
         given = dict(zip(self._captured.input_names, leaves, strict=True))
-        taken = {item.name for item in self._session.get_inputs()}
-        feeds = {name: _ort_value(tensor) for name, tensor in given.items() if name in taken}
         if not self._config.export_params:
-            missing = sorted(taken - set(feeds))
+            weights = {item.name for item in self._session.get_inputs()} - set(given)
             raise InvalidArgumentError(
-                f"the model was exported without its {len(missing)} weights (export_params=False): "
+                f"the model was exported without its {len(weights)} weights (export_params=False): "
                 "run the saved file in onnxruntime and pass them as inputs"
             )
-        results = [
-            torch.utils.dlpack.from_dlpack(value._ortvalue)
-            for value in self._session.run_with_ort_values(None, feeds)
-        ]
-        found = dict(zip(self.output_names, results, strict=True))
-        for name, output in self._mutations.items():
-            if name in given:  # an input that forward writes to, as a cache of fixed size
-                given[name].copy_(found[output])
+        results = onnx_session.run(self._session, given)
+        onnx_session.write_back(
+            self._mutations, dict(zip(self.output_names, results, strict=True)), given
+        )
         results = results[len(results) - len(self._captured.output_names) :]
         return self._captured.output_tree.unflatten(
             results,
@@ -185,33 +186,52 @@ class ONNXProgram:
             lambda number: _core.value_of_number(number.node, symbols),
         )
 
+    def initialize_inference_session(
+        self, initializer: onnx_session.Initializer = onnx_session.open_on_cpu
+    ) -> None:
+        """Opens the session that calls of the program use from now on.
+
+        Args:
+            initializer: takes the path of the .onnx file and gives an
+                onnxruntime.InferenceSession, with session options and providers of its own.
+        """
+        self._initializer = initializer
+        self._session = self._open()
+
+    def release(self) -> None:
+        """Closes the session; the next call opens another."""
+        self._session = None
+
+    def compare(
+        self,
+        inputs: dict[str, Any],
+        model: torch.nn.Module | None = None,
+        *,
+        tolerance: float = RUNTIME_TOLERANCE,
+    ) -> OutputReport:
+        """Runs ONNX Runtime and eager on the same inputs, and compares every output.
+
+        Args:
+            inputs: forward's keyword arguments.
+            model: what to compare with; None is the captured program, run by PyTorch.
+            tolerance: of the rule in `portwright.differences`.
+
+        Raises:
+            GuardViolatedError: sizes that the model was not captured for.
+        """
+        actual = self(**copy.deepcopy(inputs))
+        own = copy.deepcopy(inputs)
+        with torch.no_grad():
+            expected = self._captured.run(own) if model is None else model(**own)
+        return report(actual, expected, tolerance)
+
     def _open(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-
-        def session(path: str) -> Any:
-            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
         if self._saved_path is not None and os.path.isfile(self._saved_path):
-            return session(self._saved_path)
+            return self._initializer(self._saved_path)
         with tempfile.TemporaryDirectory(prefix="portwright-") as folder:
             path = os.path.join(folder, "model.onnx")
             self._model.write(path, True)
-            return session(path)
-
-
-def _ort_value(tensor: torch.Tensor) -> Any:
-    """A tensor as ONNX Runtime takes it; numpy has no bfloat16."""
-    import onnxruntime
-
-    own = tensor.detach().cpu().contiguous()
-    if own.dtype != torch.bfloat16:
-        return onnxruntime.OrtValue.ortvalue_from_numpy(own.numpy())
-    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(
-        own.view(torch.uint16).numpy(), _BFLOAT16
-    )
+            return self._initializer(path)
 
 
 class OnnxExporter(DynamoExporter):
@@ -285,6 +305,8 @@ def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -
         bfloat16_in_float32=config.bfloat16_in_float32,
         fuse=config.optimize,
         ort_fusions=config.ort_fusions,
+        notes=captured.notes,
+        versions=_versions(),
         placeholders=set(own),
     )
     result = ONNXProgram(model, captured, config, checkpoint)
@@ -303,6 +325,14 @@ def _for_last_token(
             f"{type(model).__name__}'s does not: export it without, and take the last logits"
         )
     return {**inputs, "logits_to_keep": 1}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("portwright", "torch", "transformers"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _refuse_data_assumptions(captured: CapturedProgram, config: OnnxConfig) -> None:

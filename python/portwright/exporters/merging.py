@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from portwright import tree
+from portwright.differences import compare_tensors
 from portwright.errors import UnsupportedError
 from portwright.exporters.recording import undisturbed
-from portwright.verify import RUNTIME_TOLERANCE, compare_tensors
+from portwright.verify import RUNTIME_TOLERANCE
 
 Arguments = dict[str, Any]
 _KEYS = ("keys", "values")

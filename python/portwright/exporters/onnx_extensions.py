@@ -82,7 +82,6 @@ class IrModel:
         if not external_data:
             self._check_inline_size()
         name = os.path.basename(path)
-        data_path = ""
         try:
             folder = os.path.dirname(os.path.abspath(path))
             with tempfile.TemporaryDirectory(prefix=".portwright-", dir=folder) as aside:
@@ -96,20 +95,42 @@ class IrModel:
                     )
                 else:
                     onnx_ir.save(self._with_data(), written)
-                if os.path.exists(f"{written}_data"):
-                    data_path = f"{path}_data"
-                    os.replace(f"{written}_data", data_path)
+                has_data = os.path.exists(f"{written}_data")
+                facts = self._facts(path, f"{written}_data" if has_data else "")
+                record = os.path.join(aside, "record")
+                self._write_record(record, facts)
+                if has_data:
+                    os.replace(f"{written}_data", facts["data_path"])
+                if facts["record_path"]:
+                    os.replace(record, facts["record_path"])
                 os.replace(written, path)
         except OSError as error:
             raise FileError(f"cannot write '{path}': {error.strerror or error}") from error
+        return {**facts, "model_bytes": os.path.getsize(path)}
+
+    def _facts(self, path: str, written_data: str) -> dict[str, Any]:
+        has_record = _core.RECORD_KEY in self.ir.metadata_props
         return {
             "model_path": path,
-            "data_path": data_path,
-            "model_bytes": os.path.getsize(path),
-            "data_bytes": os.path.getsize(data_path) if data_path else 0,
+            "data_path": f"{path}_data" if written_data else "",
+            "record_path": _core.record_path(path) if has_record else "",
+            "data_bytes": os.path.getsize(written_data) if written_data else 0,
             "referenced": {},
-            "copied": sorted(self.ir.graph.initializers) if data_path else [],
+            "copied": sorted(self.ir.graph.initializers) if written_data else [],
         }
+
+    def _write_record(self, path: str, facts: dict[str, Any]) -> None:
+        if not facts["record_path"]:
+            return
+        text = _core.record_text(
+            self.ir.metadata_props[_core.RECORD_KEY],
+            facts["model_path"],
+            facts["data_path"],
+            facts["data_bytes"],
+            facts["copied"],
+        )
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
 
     def _with_data(self) -> Any:
         """A model whose weights are in memory."""

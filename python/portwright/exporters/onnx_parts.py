@@ -77,6 +77,29 @@ def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor
     return last[..., index + row, index + column]
 
 
+def _window_mask(size: Any, count: Any) -> Tensor:
+    """[count, size]: which elements the windows of an adaptive pool cover, as torch has them."""
+    window, element = torch.arange(count)[:, None], torch.arange(size)
+    start, end = window * size // count, ((window + 1) * size + count - 1) // count
+    inside: Tensor = (element >= start) & (element < end)
+    return inside
+
+
+def adaptive_max_pool(x: Tensor, output_size: list[Any]) -> tuple[Tensor, Tensor]:
+    """Maxima along each of the last dims in turn, and their places in the flat planes."""
+    places = torch.zeros_like(x, dtype=torch.int64)
+    stride: Any = 1
+    for back, count in enumerate(reversed(output_size), 1):
+        size = x.shape[-back]
+        last, places = x.movedim(-back, -1).unsqueeze(-2), places.movedim(-back, -1)
+        shown = torch.where(_window_mask(size, count), last, _lowest(x))
+        values, found = shown.max(-1)
+        places = found * stride + places.gather(-1, found)
+        x, places = values.movedim(-1, -back), places.movedim(-1, -back)
+        stride = stride * size
+    return x, places
+
+
 def copysign(x: Tensor, sign: Any) -> Tensor:
     sign = sign if isinstance(sign, Tensor) else torch.full_like(x, sign)
     return torch.where(signbit(sign), -x.abs(), x.abs())
@@ -134,6 +157,8 @@ PARTS: dict[str, Any] = {
     "aten.median.default": median,
     "aten.var_mean.correction": var_mean,
     "aten.diagonal.default": diagonal,
+    "aten.adaptive_max_pool2d.default": adaptive_max_pool,
+    "aten.adaptive_max_pool3d.default": adaptive_max_pool,
     "aten.copysign.Tensor": copysign,
     "aten.copysign.Scalar": copysign,
     "aten.signbit.default": signbit,
