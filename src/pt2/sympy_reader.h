@@ -10,13 +10,14 @@
 namespace portwright {
 
 // Reads sympy text of an integer: srepr's calls ("Add(Mul(Integer(2), Symbol('s0', ...)), ...)")
-// and infix sums and products, with the functions of torch.utils._sympy.functions that Expr has.
+// and infix sums and products, with the functions of sympy_functions.cpp.
 // `symbol` gives the expression of a symbol's name. Error(kUnsupported) for what Expr cannot hold,
 // Error(kCorrupt) for text that is none of this.
 Expr read_sympy(std::string_view text, SymbolTable& table,
                 const std::function<Expr(const std::string&)>& symbol);
 
-// Reads one of torch's guards on inputs, Python text like "L['y'].size()[0] >= 2*L['x'].size()[0]".
+// Reads one of torch's guards on inputs, Python text like "L['y'].size()[0] >= 2*L['x'].size()[0]",
+// with Python's precedence, `and`, `or` and `not`.
 // `size` gives the size of a dim of the input that is called so ("['y']"). Errors as above.
 Predicate read_guard(std::string_view text, SymbolTable& table,
                      const std::function<Expr(const std::string&, size_t)>& size);

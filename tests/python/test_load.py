@@ -111,3 +111,42 @@ def test_a_class_that_is_not_there_is_named(tmp_path: Path) -> None:
             new.writestr(name, old.read(name).replace(b"builtins.list", b"another.class"))
     with pytest.raises(errors.CorruptFileError, match="containers"):
         portwright.load(bad)
+
+
+class Patches(torch.nn.Module):
+    """torch's guards on its sizes have max(), floor division and remainders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.projection = torch.nn.Conv2d(3, 4, 3, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.projection(x)
+        positions = torch.arange(y.shape[-1] * y.shape[-2])
+        return y.flatten(2).transpose(1, 2) + positions[:, None]
+
+
+def test_guards_of_torch_accept_and_refuse_what_torch_does(tmp_path: Path) -> None:
+    auto = torch.export.Dim.AUTO
+    model = Patches().eval()
+    program = torch.export.export(
+        model, (torch.randn(2, 3, 12, 12),), dynamic_shapes=({2: auto, 3: auto},)
+    )
+    assert any("max(" in guard for guard in program._guards_code)
+    torch.export.save(program, tmp_path / "torch.pt2")
+    ours = portwright.load(tmp_path / "torch.pt2").module()
+    theirs = program.module()
+    accepted = {}
+    for height in range(2, 9):
+        x = torch.randn(2, 3, height, 9)
+        try:
+            expected = theirs(x)
+        except (AssertionError, RuntimeError):
+            expected = None
+        accepted[height] = expected is not None
+        if expected is None:
+            with pytest.raises(errors.GuardViolatedError):
+                ours(x=x)
+        else:
+            torch.testing.assert_close(ours(x=x), expected)
+    assert set(accepted.values()) == {True, False}
