@@ -87,6 +87,11 @@ ValueId back_by_diagonal_scatter(ViewGraph& graph, ValueId whole, ValueId part,
 ValueId back_by_as_strided_scatter(ViewGraph& graph, ValueId whole, ValueId part,
                                    const ViewStep& step) {
   const auto& a = step.arguments;
+  // It writes to memory, whose order is that of the type.
+  if (!graph.type(whole).strides) {
+    whole = replaced(graph, whole, "aten.clone.default",
+                     {ValueRef{whole}, MemoryFormat{"contiguous_format"}});
+  }
   return replaced(graph, whole, "aten.as_strided_scatter.default",
                   {ValueRef{whole}, ValueRef{part}, a[1], a[2], a[3]});
 }

@@ -27,7 +27,7 @@ struct ViewStep {
   std::string op;
   std::vector<Argument> arguments;  // [0] is replaced by the operand's current value
   uint32_t output = 0;              // which result, for split and unbind
-  ValueList results;                // what the view gave first; empty where types are inferred
+  Output results;                   // what the view gave first; None where types are inferred
 };
 
 // The graph that replays and writes add nodes to.

@@ -1,5 +1,6 @@
 #include "pt2/symbol_reader.h"
 
+#include "ir/strides.h"
 #include "pt2/format.h"
 #include "pt2/sympy_reader.h"
 #include "pt2/torch_numbers.h"
@@ -156,13 +157,8 @@ TensorType SymbolReader::type(const Json& meta) {
   std::vector<Expr> strides;
   for (const Json& stride : meta.at("strides")) strides.push_back(size(stride));
   if (strides.size() != type.rank()) corrupt("a tensor has more or fewer strides than sizes");
-  Expr expected = 1;
-  bool contiguous = true;
-  for (size_t i = type.rank(); i-- > 0; expected = expected * type.shape[i]) {
-    contiguous = contiguous && (strides[i] == expected || type.shape[i].is_constant(1));
-  }
-  if (!contiguous) type.strides = std::move(strides);
-  return type;
+  type.strides = std::move(strides);
+  return normalized(std::move(type));
 }
 
 }  // namespace portwright
