@@ -99,7 +99,7 @@ void GraphReader::read_scan(const Json& node, Scope& scope, int depth) {
   }
   if (graph_->type(scanned[0]).rank() == 0) corrupt("a scan over a tensor without dims");
   const Expr trips = graph_->type(scanned[0]).shape[0];
-  const Expr counter = add_round();
+  const Expr counter = add_symbol("round", {0, Interval::kInfinity}, "the round of a scan");
 
   Graph* const outer = graph_;
   Graph inside;
@@ -153,17 +153,6 @@ void GraphReader::read_scan(const Json& node, Scope& scope, int depth) {
                   ValueList(first_stacked, results.end()), ValueList{}};
   loop.graphs.push_back(std::move(inside));
   outer->nodes.push_back(std::move(loop));
-}
-
-// The symbol that counts the rounds of a loop, by a name that no document gives to a symbol.
-Expr GraphReader::add_round() {
-  SymbolInfo info;
-  info.name = "round" + std::to_string(program_.symbols->size());
-  info.range = {0, Interval::kInfinity};
-  info.origin = "the round of a scan";
-  info.unbacked = true;
-  info.is_size = false;
-  return program_.symbols->add_symbol(std::move(info));
 }
 
 // A round's part of what is scanned.

@@ -164,16 +164,7 @@ bool GraphReader::read_sizes(const Json& graph, const Json& node, const std::str
     return true;
   }
   if (op == "aten.item.default" || op == "aten._local_scalar_dense.default") {
-    const auto [field, result] = union_of(node.at("outputs").at(0));
-    const std::string name = result.at("as_name").get<std::string>();
-    if (field != "as_sym_int") {
-      throw Error(ErrorCode::kUnsupported,
-                  "item() of a tensor that holds no integer is not supported");
-    }
-    const ValueId id = views_->current(scope.tensor(name_in(named_input(node, "self", 0))));
-    const Expr value = symbols_.size(graph.at("sym_int_values").at(name));
-    scope.define(name, value);
-    bind(value, Node{kBindItem, {ValueRef{id}, value}, {}, {}, place(node)});
+    read_item(graph, node, scope);
     return true;
   }
   if (asserts(op)) {
@@ -191,6 +182,33 @@ bool GraphReader::read_sizes(const Json& graph, const Json& node, const std::str
   // Ranges are in the document's table, too.
   return op == "aten.sym_constrain_range.default" ||
          op == "aten.sym_constrain_range_for_size.default";
+}
+
+void GraphReader::read_item(const Json& graph, const Json& node, Scope& scope) {
+  const auto [field, result] = union_of(node.at("outputs").at(0));
+  const std::string name = result.at("as_name").get<std::string>();
+  const ValueId id = views_->current(scope.tensor(name_in(named_input(node, "self", 0))));
+  Expr value;
+  if (field == "as_sym_int") {
+    value = symbols_.size(graph.at("sym_int_values").at(name));
+    scope.define(name, value);
+  } else if (field == "as_sym_bool") {
+    value = add_symbol("flag", {0, 1}, "the item of a tensor of bools");
+    scope.define(name, Predicate::compare(value, Relation::kEq, 1));
+  } else {
+    throw Error(ErrorCode::kUnsupported, "item() of a tensor of floats is not supported");
+  }
+  bind(value, Node{kBindItem, {ValueRef{id}, value}, {}, {}, place(node)});
+}
+
+Expr GraphReader::add_symbol(const std::string& prefix, Interval range, const std::string& origin) {
+  SymbolInfo info;
+  info.name = prefix + std::to_string(program_.symbols->size());
+  info.range = range;
+  info.origin = origin;
+  info.unbacked = true;
+  info.is_size = false;
+  return program_.symbols->add_symbol(std::move(info));
 }
 
 void GraphReader::bind(const Expr& symbol, Node node) {

@@ -46,7 +46,9 @@ class GraphReader {
   void read_arithmetic(const Json& node, const std::string& target, Scope& scope);
   void read_wrapped(const Json& node, const std::string& target, Scope& scope, int depth);
   void read_scan(const Json& node, Scope& scope, int depth);
-  Expr add_round();
+  void read_item(const Json& graph, const Json& node, Scope& scope);
+  // A symbol that data decides, by a name that no document gives to one.
+  Expr add_symbol(const std::string& prefix, Interval range, const std::string& origin);
   static ValueId add_select(Graph& graph, ValueId whole, const Expr& round);
   void read_in_place(const Json& graph, const Json& node, const std::string& op, Scope& scope);
   void bind(const Expr& symbol, Node node);

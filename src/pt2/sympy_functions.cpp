@@ -159,6 +159,42 @@ Result inverted(const Numbers& operands, SymbolTable&) {
   return !*condition;
 }
 
+// 1 where the condition holds, else 0.
+std::optional<Expr> indicator(const Predicate& condition) {
+  if (const auto constant = condition.maybe_constant()) return Expr(*constant ? 1 : 0);
+  if (condition.kind() == Predicate::Kind::kInteger) {
+    const Expr& expr = condition.expr();
+    if (condition.relation() == Relation::kGe) return min(1, max(0, expr + 1));
+    const Expr differs = min(1, max(expr, -expr));
+    return condition.relation() == Relation::kNe ? differs : 1 - differs;
+  }
+  if (condition.kind() == Predicate::Kind::kReal) return std::nullopt;
+  std::vector<Expr> parts;
+  for (const Predicate& operand : condition.operands()) {
+    const auto part = indicator(operand);
+    if (!part) return std::nullopt;
+    parts.push_back(*part);
+  }
+  if (condition.kind() == Predicate::Kind::kNot) return 1 - parts[0];
+  if (condition.kind() == Predicate::Kind::kAnd) return parts[0] * parts[1];
+  return 1 - (1 - parts[0]) * (1 - parts[1]);
+}
+
+// Where(condition, then, otherwise).
+Result chosen(const Numbers& operands, SymbolTable&) {
+  const auto* condition = std::get_if<Predicate>(&operands[0]);
+  if (condition == nullptr) return std::nullopt;
+  if (const auto constant = condition->maybe_constant()) return operands[*constant ? 1 : 2];
+  const auto* yes = std::get_if<Predicate>(&operands[1]);
+  const auto* no = std::get_if<Predicate>(&operands[2]);
+  if (yes != nullptr && no != nullptr) return (*condition && *yes) || (!*condition && *no);
+  const auto share = indicator(*condition);
+  const Expr* a = whole(operands[1]);
+  const Expr* b = whole(operands[2]);
+  if (!share || a == nullptr || b == nullptr) return std::nullopt;
+  return *b + *share * (*a - *b);
+}
+
 struct Row {
   size_t least, most;  // operands
   Function function;
@@ -166,7 +202,7 @@ struct Row {
 constexpr size_t kAny = std::numeric_limits<size_t>::max();
 
 // torch/utils/_sympy: functions.py has what srepr writes, printers.py how guards are written. Not
-// here, and refused: bitwise functions, Where and Piecewise, trigonometry, and log2, RoundDecimal.
+// here, and refused: bitwise functions, Piecewise of srepr, trigonometry, and log2, RoundDecimal.
 const std::map<std::string_view, Row>& functions() {
   static const std::map<std::string_view, Row> kTable = {
       {"Add", {1, kAny, &fold<&add, RealOp::kAdd>}},
@@ -215,6 +251,7 @@ const std::map<std::string_view, Row>& functions() {
       {"OpaqueUnaryFn_exp", {1, 1, &of_floats<RealOp::kExp>}},
       {"OpaqueUnaryFn_log", {1, 1, &of_floats<RealOp::kLog>}},
       {"Identity", {1, 1, &same}},
+      {"Where", {3, 3, &chosen}},
       {"==", {2, 2, &compared<Relation::kEq>}},
       {"!=", {2, 2, &compared<Relation::kNe>}},
       {"<", {2, 2, &compared<Relation::kLt>}},

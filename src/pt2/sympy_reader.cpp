@@ -97,11 +97,19 @@ class SympyParser {
     skip_space();
     if (take('(')) {
       Number inner = either();
+      if (take_word("if")) inner = choice(inner);
       if (!take(')')) unknown_rest();
       return inner;
     }
     if (at_ < text_.size() && is_digit(text_[at_])) return literal();
     return named_operand(word());
+  }
+
+  // (then if condition else otherwise), after the "if".
+  Number choice(const Number& then) {
+    const Number condition = either();
+    if (!take_word("else")) fail();
+    return apply("Where", {condition, then, either()});
   }
 
   Number named_operand(const std::string& name) {
@@ -244,9 +252,9 @@ class SympyParser {
     if (!take(c)) fail();
   }
 
-  // Python that torch writes and that is no arithmetic: "a if c else b", "a & b".
+  // Python that torch writes and that is no arithmetic: "a & b".
   [[noreturn]] void unknown_rest() {
-    static constexpr std::array<std::string_view, 4> kOthers = {"if ", "&", "|", "^"};
+    static constexpr std::array<std::string_view, 3> kOthers = {"&", "|", "^"};
     const std::string_view found = take_one_of(kOthers);
     if (found.empty()) fail();
     unsupported("'" + std::string(found) + "'");

@@ -150,3 +150,28 @@ def test_guards_of_torch_accept_and_refuse_what_torch_does(tmp_path: Path) -> No
         else:
             torch.testing.assert_close(ours(x=x), expected)
     assert set(accepted.values()) == {True, False}
+
+
+class Flagged(torch.nn.Module):
+    """Reads bools out of tensors: torch's file has conditions, and numbers chosen by them."""
+
+    def forward(self, x: torch.Tensor, flag: torch.Tensor) -> torch.Tensor:
+        given = flag.item()
+        torch._check((x > 0).all().item())
+        return x * (torch.sym_ite(given, 5, 2) - x.shape[0])
+
+
+def test_bools_that_data_decides(tmp_path: Path) -> None:
+    auto = torch.export.Dim.AUTO
+    model, x = Flagged(), torch.rand(3, 2) + 1
+    program = torch.export.export(model, (x, torch.tensor(True)), dynamic_shapes=({0: auto}, None))
+    assert "aten.item.default" in {str(node.target) for node in program.graph.nodes}
+    torch.export.save(program, tmp_path / "torch.pt2")
+    run = portwright.load(tmp_path / "torch.pt2").module()
+    for size in (3, 4):
+        for flag in (True, False):
+            x = torch.rand(size, 2) + 1
+            expected = x * ((5 if flag else 2) - size)
+            torch.testing.assert_close(run(x=x, flag=torch.tensor(flag)), expected)
+    with pytest.raises(errors.GuardViolatedError):
+        run(x=-x, flag=torch.tensor(True))
