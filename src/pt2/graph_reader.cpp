@@ -193,21 +193,44 @@ void GraphReader::read_item(const Json& graph, const Json& node, Scope& scope) {
     value = symbols_.size(graph.at("sym_int_values").at(name));
     scope.define(name, value);
   } else if (field == "as_sym_bool") {
-    value = add_symbol("flag", {0, 1}, "the item of a tensor of bools");
+    value = flag_symbol(graph.at("sym_bool_values").at(name));
     scope.define(name, Predicate::compare(value, Relation::kEq, 1));
   } else {
-    throw Error(ErrorCode::kUnsupported, "item() of a tensor of floats is not supported");
+    value = float_symbol(graph.at("sym_float_values").at(name));
+    scope.define(name, Real::from_data(value));
   }
   bind(value, Node{kBindItem, {ValueRef{id}, value}, {}, {}, place(node)});
 }
 
-Expr GraphReader::add_symbol(const std::string& prefix, Interval range, const std::string& origin) {
+// torch has `u0 == 1` for the item of bools, or what it knows it to be.
+Expr GraphReader::flag_symbol(const Json& item) {
+  const auto known = symbols_.unknown(item);
+  const auto* condition = known ? std::get_if<Predicate>(&*known) : nullptr;
+  std::optional<SymbolId> symbol;
+  if (condition != nullptr) condition->for_each_symbol([&](SymbolId id) { symbol = id; });
+  if (symbol) {
+    const Expr flag = program_.symbols->symbol(*symbol);
+    if (*condition == Predicate::compare(flag, Relation::kEq, 1)) return flag;
+  }
+  return add_symbol("flag", {0, 1}, "the item of a tensor of bools");
+}
+
+Expr GraphReader::float_symbol(const Json& item) {
+  const auto known = symbols_.unknown(item);
+  const auto* real = known ? std::get_if<Real>(&*known) : nullptr;
+  if (real != nullptr && real->op() == RealOp::kFromData) return real->numerator();
+  return add_symbol("float", {}, "the item of a tensor of floats", true);
+}
+
+Expr GraphReader::add_symbol(const std::string& prefix, Interval range, const std::string& origin,
+                             bool is_float) {
   SymbolInfo info;
   info.name = prefix + std::to_string(program_.symbols->size());
   info.range = range;
   info.origin = origin;
   info.unbacked = true;
   info.is_size = false;
+  info.is_float = is_float;
   return program_.symbols->add_symbol(std::move(info));
 }
 

@@ -48,7 +48,10 @@ class GraphReader {
   void read_scan(const Json& node, Scope& scope, int depth);
   void read_item(const Json& graph, const Json& node, Scope& scope);
   // A symbol that data decides, by a name that no document gives to one.
-  Expr add_symbol(const std::string& prefix, Interval range, const std::string& origin);
+  Expr add_symbol(const std::string& prefix, Interval range, const std::string& origin,
+                  bool is_float = false);
+  Expr flag_symbol(const Json& item);
+  Expr float_symbol(const Json& item);
   static ValueId add_select(Graph& graph, ValueId whole, const Expr& round);
   void read_in_place(const Json& graph, const Json& node, const std::string& op, Scope& scope);
   void bind(const Expr& symbol, Node node);

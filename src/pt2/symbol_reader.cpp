@@ -9,6 +9,8 @@
 namespace portwright {
 namespace {
 
+constexpr std::string_view kFloatPrefix = "zuf";  // of a symbol that holds a float of data
+
 // Targets of nodes, by what sympy_functions.cpp calls them: _SYM_OPS of torch's serialize.py.
 const std::map<std::string_view, std::string_view> kFunctions = {
     {"_operator.add", "+"},         {"_operator.sub", "-"},
@@ -79,7 +81,9 @@ Expr SymbolReader::symbol(const std::string& name) {
   if (found != known_.end()) return found->second;
   SymbolInfo info;
   info.name = name;
-  info.unbacked = name.starts_with('u');
+  info.is_float = name.starts_with(kFloatPrefix);
+  info.unbacked = name.starts_with('u') || info.is_float;
+  info.is_size = !info.is_float;
   info.origin = "the size '" + name + "' of the .pt2 file";
   const auto range = ranges_.find(name);
   if (range != ranges_.end()) {
@@ -103,7 +107,20 @@ Expr SymbolReader::size(const Json& sym_int) {
   if (field == "as_int") return value.get<int64_t>();
   if (field != "as_expr") corrupt("a size with the field '" + field + "'");
   return read_sympy(value.at("expr_str").get<std::string>(), *program_.symbols,
-                    [this](const std::string& name) { return symbol(name); });
+                    [this](const std::string& name) { return number(name); });
+}
+
+std::optional<Number> SymbolReader::unknown(const Json& sym) {
+  const auto [field, value] = union_of(sym);
+  if (field != "as_expr") return std::nullopt;
+  return read_sympy_number(value.at("expr_str").get<std::string>(), *program_.symbols,
+                           [this](const std::string& name) { return number(name); });
+}
+
+Number SymbolReader::number(const std::string& name) {
+  const Expr expr = symbol(name);
+  if (name.starts_with(kFloatPrefix)) return Real::from_data(expr);
+  return expr;
 }
 
 TensorType SymbolReader::type(const Json& meta) {

@@ -6,14 +6,13 @@
 #include <string>
 
 #include "base/error.h"
-#include "pt2/sympy_functions.h"
 
 namespace portwright {
 namespace {
 
 constexpr int kMaxDepth = 200;
 
-using SymbolOf = std::function<Expr(const std::string&)>;
+using SymbolOf = std::function<Number(const std::string&)>;
 using SizeOf = std::function<Expr(const std::string&, size_t)>;
 
 // By how tightly they bind: srepr's calls are read by the same rules as Python's operators.
@@ -23,11 +22,16 @@ class SympyParser {
   SympyParser(std::string_view text, SymbolTable& table, const SymbolOf* symbol, const SizeOf* size)
       : text_(text), table_(table), symbol_(symbol), size_(size) {}
 
-  template <typename Wanted>
-  Wanted read(const char* otherwise) {
-    const Number number = either();
+  Number read() {
+    Number number = either();
     skip_space();
     if (at_ != text_.size()) unknown_rest();
+    return number;
+  }
+
+  template <typename Wanted>
+  Wanted read_as(const char* otherwise) {
+    const Number number = read();
     const auto* wanted = std::get_if<Wanted>(&number);
     if (wanted == nullptr) unsupported(otherwise);
     return *wanted;
@@ -149,7 +153,7 @@ class SympyParser {
     return (*size_)(path, dim);
   }
 
-  Expr symbol() {
+  Number symbol() {
     if (symbol_ == nullptr) fail();
     return (*symbol_)(quoted_argument());
   }
@@ -280,11 +284,15 @@ class SympyParser {
 }  // namespace
 
 Expr read_sympy(std::string_view text, SymbolTable& table, const SymbolOf& symbol) {
-  return SympyParser(text, table, &symbol, nullptr).read<Expr>("no integer");
+  return SympyParser(text, table, &symbol, nullptr).read_as<Expr>("no integer");
+}
+
+Number read_sympy_number(std::string_view text, SymbolTable& table, const SymbolOf& symbol) {
+  return SympyParser(text, table, &symbol, nullptr).read();
 }
 
 Predicate read_guard(std::string_view text, SymbolTable& table, const SizeOf& size) {
-  return SympyParser(text, table, nullptr, &size).read<Predicate>("no condition");
+  return SympyParser(text, table, nullptr, &size).read_as<Predicate>("no condition");
 }
 
 }  // namespace portwright

@@ -175,3 +175,33 @@ def test_bools_that_data_decides(tmp_path: Path) -> None:
             torch.testing.assert_close(run(x=x, flag=torch.tensor(flag)), expected)
     with pytest.raises(errors.GuardViolatedError):
         run(x=-x, flag=torch.tensor(True))
+
+
+class Scaling(torch.nn.Module):
+    """Reads a float out of a tensor: torch's file computes with it, and asserts on it."""
+
+    def forward(self, x: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        given = scale.item()
+        torch._check(given > 0.5)
+        rows = x.shape[0]
+        return x * given + rows, torch.full((2,), given * 2 + 1), x.clamp(max=given / rows)
+
+
+def test_floats_that_data_decides(tmp_path: Path) -> None:
+    auto = torch.export.Dim.AUTO
+    model = Scaling()
+    program = torch.export.export(
+        model, (torch.randn(3, 2), torch.tensor(2.5)), dynamic_shapes=({0: auto}, None)
+    )
+    torch.export.save(program, tmp_path / "torch.pt2")
+    loaded = portwright.load(tmp_path / "torch.pt2")
+    loaded.save(tmp_path / "ours.pt2")
+    theirs = torch.export.load(tmp_path / "ours.pt2").module()
+    again = portwright.load(tmp_path / "ours.pt2").module()
+    for size, scale in ((3, 2.5), (4, 0.7), (7, 1e6)):
+        inputs = {"x": torch.randn(size, 2), "scale": torch.tensor(scale)}
+        expected = model(**inputs)
+        for run in (loaded.module(), theirs, again):
+            torch.testing.assert_close(run(**inputs), expected, rtol=0, atol=0)
+    with pytest.raises(errors.GuardViolatedError, match=r"0\.25"):
+        loaded.module()(x=torch.randn(3, 2), scale=torch.tensor(0.25))
