@@ -51,17 +51,31 @@ void rotary_embedding(const LoweringCall& call) {
 // How much of what lies after a query is hidden (fusion.h).
 enum Causality : int64_t { kAnything, kNothingLater, kAllButLater };
 
-// A bool mask as one that is added: the least number where a key is not seen, which leaves rows
-// without any key finite.
+double least_of(DType dtype) {
+  return dtype == DType::kFloat16 ? -65504.0 : std::numeric_limits<float>::lowest();
+}
+
+// A mask that is added. Of a bool one, the least number where a key is not seen, which leaves rows
+// without any key finite. One that is added already is kept above that: ONNX Runtime's Attention
+// gives zeros for rows of the least number (what Transformers fills with), torch their mean.
 std::string additive(const LoweringCall& call, size_t mask) {
   Emitter& e = call.emit;
   const DType dtype = call.result().dtype;
-  if (call.type(mask).dtype != DType::kBool) return e.tensor(call.arg(mask), dtype);
+  if (call.type(mask).dtype != DType::kBool) {
+    const std::string given = e.tensor(call.arg(mask), dtype);
+    return e.once("finite " + given,
+                  [&] { return e.op("Max", {given, e.scalar(least_of(dtype) / 2, dtype)}); });
+  }
   const std::string seen = e.tensor(call.arg(mask));
   return e.once("additive " + seen, [&] {
-    const double least = dtype == DType::kFloat16 ? -65504.0 : std::numeric_limits<float>::lowest();
-    return e.op("Where", {seen, e.scalar(0, dtype), e.scalar(least, dtype)});
+    return e.op("Where", {seen, e.scalar(0, dtype), e.scalar(least_of(dtype), dtype)});
   });
+}
+
+// A mask as Attention takes it, bool or added.
+std::string attention_mask(const LoweringCall& call, size_t mask) {
+  return call.type(mask).dtype == DType::kBool ? call.emit.tensor(call.arg(mask))
+                                               : additive(call, mask);
 }
 
 // A mask (or what was made of it) with as many rows as there are queries: ONNX Runtime's kernels
@@ -103,7 +117,7 @@ void attention(const LoweringCall& call) {
   if (constant_int(call.arg(4)) == kAllButLater) {
     attributes.emplace_back("is_causal", int64_t{1});
   } else if (call.has(3)) {
-    operands.push_back(whole_mask(call, e.tensor(call.arg(3)), 3));
+    operands.push_back(whole_mask(call, attention_mask(call, 3), 3));
   }
   call.give(e.op("Attention", operands, attributes));
 }
@@ -180,7 +194,7 @@ void group_query_attention(const LoweringCall& call) {
 void standard_cached_attention(const LoweringCall& call) {
   Emitter& e = call.emit;
   const std::string mask =
-      call.has(kMask) ? whole_mask(call, additive(call, kMask), kMask) : std::string();
+      call.has(kMask) ? whole_mask(call, attention_mask(call, kMask), kMask) : std::string();
   const auto results =
       e.ops("Attention",
             {e.tensor(call.arg(kQuery)), e.tensor(call.arg(kKey)), e.tensor(call.arg(kValue)), mask,

@@ -87,6 +87,18 @@ std::optional<double> constant_number(const Argument& argument) {
   return std::nullopt;
 }
 
+OnnxValueInfo value_info(const std::string& name, const TensorType& type) {
+  OnnxValueInfo info{name, type.dtype, {}};
+  for (const Expr& size : type.shape) {
+    if (size.is_constant()) {
+      info.dims.emplace_back(size.constant());
+    } else {
+      info.dims.emplace_back(to_string(size));
+    }
+  }
+  return info;
+}
+
 Emitter::Emitter(const Program& program, OnnxModel& model, OnnxRuntime runtime)
     : program_(program), model_(model), runtime_(runtime) {
   scopes_.emplace_back().graph = &program.graph;
@@ -97,6 +109,13 @@ std::string Emitter::once(const std::string& key, const std::function<std::strin
   std::string made = make();
   scopes_.back().shared.emplace(key, made);
   return made;
+}
+
+void Emitter::bind(ValueId id, std::string name) {
+  if (!in_body() && computed_shapes_.contains(name)) {
+    model_.value_infos.push_back(value_info(name, type(id)));
+  }
+  scopes_.back().values[id] = std::move(name);
 }
 
 void Emitter::require(const Predicate& predicate, const Node& node) {

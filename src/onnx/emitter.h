@@ -17,6 +17,9 @@
 
 namespace portwright {
 
+// A symbolic size is named by its expression.
+OnnxValueInfo value_info(const std::string& name, const TensorType& type);
+
 class Emitter {
  public:
   Emitter(const Program& program, OnnxModel& model, OnnxRuntime runtime);
@@ -42,7 +45,7 @@ class Emitter {
 
   // The ONNX value of a program value; set by bind().
   const std::string& value(ValueId id) const;
-  void bind(ValueId id, std::string name) { scopes_.back().values[id] = std::move(name); }
+  void bind(ValueId id, std::string name);
   const TensorType& type(ValueId id) const { return scopes_.back().graph->type(id); }
 
   // Adds a node and gives its outputs. "com.microsoft::Gelu" is a node of another domain, whose
@@ -125,6 +128,7 @@ class Emitter {
   std::function<void(const Node&)> lower_;
   std::vector<Scope> scopes_;
   std::unordered_map<std::string, std::string> constants_;
+  std::unordered_set<std::string> computed_shapes_;  // values with a shape that nodes compute
   std::unordered_map<std::string, size_t> name_counts_;
   std::string prefix_;
   std::string source_;

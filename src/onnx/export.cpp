@@ -55,18 +55,6 @@ void check_lowerings(const Program& program, const OwnLowerings& own) {
   throw Error(ErrorCode::kMissingLowering, text);
 }
 
-OnnxValueInfo value_info(const std::string& name, const TensorType& type) {
-  OnnxValueInfo info{name, type.dtype, {}};
-  for (const Expr& size : type.shape) {
-    if (size.is_constant()) {
-      info.dims.emplace_back(size.constant());
-    } else {
-      info.dims.emplace_back(to_string(size));
-    }
-  }
-  return info;
-}
-
 void add_inputs(const Program& program, const OnnxOptions& options, Emitter& emit,
                 OnnxModel& model) {
   for (size_t i = 0; i < program.inputs.size(); ++i) {
@@ -189,6 +177,11 @@ void prune(OnnxModel& model) {
   std::unordered_set<std::string> used;
   for (const OnnxValueInfo& info : model.outputs) used.insert(info.name);
   prune_nodes(model.nodes, used);
+  std::unordered_set<std::string> named;
+  for (const OnnxValueInfo& info : model.outputs) named.insert(info.name);
+  std::erase_if(model.value_infos, [&](const OnnxValueInfo& info) {
+    return !used.contains(info.name) || named.contains(info.name);
+  });
   std::erase_if(model.initializers,
                 [&](const OnnxInitializer& item) { return !used.contains(item.name); });
 }

@@ -78,6 +78,8 @@ struct OnnxModel {
   std::vector<OnnxInitializer> initializers;
   std::vector<OnnxValueInfo> inputs;
   std::vector<OnnxValueInfo> outputs;
+  // Of values whose shape onnx's own inference does not find.
+  std::vector<OnnxValueInfo> value_infos;
   std::map<std::string, std::string> metadata;
   // Inputs (and weights) that the model writes to, and the outputs that are their new content.
   std::map<std::string, std::string> mutations;

@@ -24,6 +24,7 @@ inline constexpr uint32_t kGraphProto_name = 2;
 inline constexpr uint32_t kGraphProto_initializer = 5;
 inline constexpr uint32_t kGraphProto_input = 11;
 inline constexpr uint32_t kGraphProto_output = 12;
+inline constexpr uint32_t kGraphProto_value_info = 13;
 
 inline constexpr uint32_t kNodeProto_input = 1;
 inline constexpr uint32_t kNodeProto_output = 2;

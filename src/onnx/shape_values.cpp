@@ -186,7 +186,9 @@ std::string Emitter::reshape(const std::string& value, std::span<const Expr> fro
     }
   }
   if (open <= 1 && !has_zero) return op("Reshape", {value, ints(target)});
-  return op("Reshape", {value, shape(to)}, {{"allowzero", int64_t{1}}});
+  const std::string result = op("Reshape", {value, shape(to)}, {{"allowzero", int64_t{1}}});
+  computed_shapes_.insert(result);
+  return result;
 }
 
 // A symbolic float in double precision, 0-D.

@@ -184,6 +184,9 @@ std::string encode(const OnnxModel& model, const DataLayout& layout) {
     for (const OnnxValueInfo& info : model.outputs) {
       write_value_info(graph, kGraphProto_output, info);
     }
+    for (const OnnxValueInfo& info : model.value_infos) {
+      write_value_info(graph, kGraphProto_value_info, info);
+    }
   }
   std::map<std::string, int64_t> imports{{"", model.opset}};
   add_domains(model.nodes, imports);
