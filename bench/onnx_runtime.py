@@ -24,8 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import common
-
 sys.path.pop(0)  # this folder: in it, onnx.py would be the package onnx
 SIDES = ["portwright", "portwright-standard", "peer", "peer-fused"]
 Model = tuple[torch.nn.Module, dict[str, Any]]

@@ -104,6 +104,20 @@ uint64_t weight_bytes(const OnnxModel& model) {
   return bytes;
 }
 
+// Domain, type, counts of inputs and outputs, attributes; of the graph itself, not of bodies.
+using NodeFacts = std::tuple<std::string, std::string, size_t, size_t, std::vector<std::string>>;
+
+std::vector<NodeFacts> node_facts(const OnnxModel& model) {
+  std::vector<NodeFacts> facts;
+  for (const OnnxNode& node : model.nodes) {
+    std::vector<std::string> attributes;
+    for (const auto& [name, value] : node.attributes) attributes.push_back(name);
+    facts.emplace_back(node.domain, node.op_type, node.inputs.size(), node.outputs.size(),
+                       std::move(attributes));
+  }
+  return facts;
+}
+
 }  // namespace
 
 void bind_onnx(py::module_& m) {
@@ -123,6 +137,7 @@ void bind_onnx(py::module_& m) {
              return std::make_shared<Program>(read_record(m.metadata.at(kRecordKey)));
            })
       .def_readonly("mutations", &OnnxModel::mutations)
+      .def("nodes", &node_facts)
       .def("op_counts", &op_counts);
   m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kDefaultOpset,
         py::arg("export_params") = true, py::arg("keep_initializers_as_inputs") = false,

@@ -18,7 +18,7 @@ from portwright import _core, tree
 from portwright.capture import CapturedProgram, Decompositions
 from portwright.differences import OutputReport, report
 from portwright.errors import DataDependentError, FileError, InvalidArgumentError
-from portwright.exporters import onnx_decompositions, onnx_session
+from portwright.exporters import onnx_decompositions, onnx_schemas, onnx_session
 from portwright.exporters.configs import OnnxConfig
 from portwright.exporters.exporter_dynamo import DynamoExporter
 from portwright.exporters.fx_fixes import with_fixes
@@ -310,6 +310,8 @@ def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -
         placeholders=set(own),
     )
     result = ONNXProgram(model, captured, config, checkpoint)
+    if config.ort_fusions not in (None, "cpu"):
+        result._notes.append(onnx_schemas.check(model, config.ort_fusions))
     if own:
         translate(result.model, own)
     apply_onnx_ir_fixes(result)
