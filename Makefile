@@ -33,6 +33,7 @@ bench: build  ## Measure against the peers, as ratios
 	@$(PYTHON) bench/capture.py
 	@$(PYTHON) bench/growth.py
 	@$(PYTHON) bench/onnx.py
+	@$(PYTHON) bench/onnx_runtime.py
 	@$(PYTHON) bench/pt2.py
 
 .venv/.lint: scripts/requirements-lint.txt .venv/.ready

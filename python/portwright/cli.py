@@ -98,6 +98,16 @@ def _parser() -> argparse.ArgumentParser:
         default="copy",
         help="reference: read from the checkpoint's .safetensors, beside which -o must be (copy)",
     )
+    export.add_argument(
+        "--ort-fusions",
+        choices=["cpu", "cuda", "webgpu", "dml"],
+        help="use ONNX Runtime's own operators, for this provider (default: standard ONNX)",
+    )
+    export.add_argument(
+        "--last-token-logits",
+        action="store_true",
+        help="logits of the last position only, which is all that generation reads",
+    )
     export.add_argument("--task", choices=sorted(TASKS), help="the head (default: no head)")
     export.add_argument("--config-only", action="store_true", help="random weights from the config")
     export.add_argument("--no-verify", action="store_true", help="do not run the result")
@@ -150,6 +160,8 @@ def _export(options: argparse.Namespace) -> int:
         dynamic_shapes=dims,
         opset_version=options.opset,
         weights=options.weights,
+        ort_fusions=options.ort_fusions,
+        last_token_logits=options.last_token_logits,
         prefer_deferred_runtime_asserts_over_guards=bool(dims),
     )
     path = os.path.join(options.output, "model.onnx")
