@@ -2,15 +2,16 @@
 
 python bench/onnx_runtime.py [CASE ...] [--keep FOLDER] [--rounds N]
 
-Every artifact of a case is exported in a process of its own; then all of them are loaded into one
-process with the same session options, their outputs are compared with ours, and they are run in
-turn. What is printed is the median latency of each and the median of the ratios round by round.
+Every artifact of a case is exported in a process of its own; then each is loaded into one with the
+same session options, their outputs are compared, and they are run in turn. What is printed is the
+median latency of each and the median of the ratios round by round.
 `--keep` exports into a folder that stays, and takes what a former run left there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -27,6 +28,7 @@ import torch
 sys.path.pop(0)  # this folder: in it, onnx.py would be the package onnx
 SIDES = ["portwright", "portwright-standard", "peer", "peer-fused"]
 Model = tuple[torch.nn.Module, dict[str, Any]]
+PROCESSES = 3
 MAX_CACHE = 1280  # tokens that the shared buffer holds
 
 
@@ -204,32 +206,87 @@ def _feeds(inputs: dict[str, Any]) -> dict[str, np.ndarray]:
     return feeds
 
 
-def measure(case: str, folder: str, rounds: int) -> None:
-    """Prints the latencies of the artifacts of a case and the ratios to the first."""
-    runs: dict[str, Run] = {}
+def serve(case: str, side: str, path: str) -> None:
+    """Loads an artifact; for each line on stdin runs it and prints the seconds.
+
+    The first line is a path that the artifact's result is saved to.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        run = Run(path, CASES[case][0 if side.startswith("portwright") else 1]())
+    for line in sys.stdin:
+        if line.strip():
+            np.save(line.strip(), run.result())
+        start = time.perf_counter()
+        run()
+        print(time.perf_counter() - start, flush=True)
+
+
+class Served:
+    """An artifact in a process of its own, where the memory of others does not lie in its way."""
+
+    def __init__(self, case: str, side: str, path: str):
+        command = [sys.executable, "-W", "ignore", __file__, "--serve", case, side, path]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, save_to: str = "") -> float:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(save_to + "\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def export_all(case: str, folder: str) -> dict[str, str]:
+    """The artifacts' paths by side; each is exported in a process of its own."""
+    paths = {}
     for side in SIDES:
         target = os.path.join(folder, f"{case}-{side}")
-        if not os.path.isfile(os.path.join(target, "model.onnx")):
-            os.makedirs(target, exist_ok=True)
-            command = [sys.executable, "-W", "ignore", __file__, "--export", case, side, target]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                sys.exit(f"{case} {side} failed:\n{done.stderr[-2000:]}")
-        model = CASES[case][0 if side.startswith("portwright") else 1]()
-        runs[side] = Run(os.path.join(target, "model.onnx"), model)
-    expected = runs["peer"].result()
-    for side, run in runs.items():
-        found = run.result()
-        rows = found.shape[1]  # the last ones, where only they are computed
-        error = np.abs(found - expected[:, -rows:]).max() / np.abs(expected).max()
-        print(f"  {side:20} largest difference from the peer's default {error:.1e}")
-        assert error < 1e-3, f"{case} {side} gives something else"
+        paths[side] = os.path.join(target, "model.onnx")
+        if os.path.isfile(paths[side]):
+            continue
+        os.makedirs(target, exist_ok=True)
+        command = [sys.executable, "-W", "ignore", __file__, "--export", case, side, target]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"{case} {side} failed:\n{done.stderr[-2000:]}")
+    return paths
+
+
+def check_results(case: str, found: dict[str, np.ndarray]) -> None:
+    """Nothing is measured that gives something else than the peer's default."""
+    expected = found["peer"]
+    for side, result in found.items():
+        rows = result.shape[1]  # the last ones, where only they are computed
+        error = np.abs(result - expected[:, -rows:]).max() / np.abs(expected).max()
+        if error > 1e-3:
+            sys.exit(f"{case} {side} differs from the peer's default by {error:.1e}")
+
+
+def measure(case: str, folder: str, rounds: int) -> None:
+    """Prints the latencies of a case's artifacts and their ratios to ours, round by round.
+
+    Processes are started anew a few times, because how memory lies makes a difference of some
+    percent for as long as a process lives.
+    """
+    paths = export_all(case, folder)
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-    for _ in range(rounds):
-        for side, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[side].append(time.perf_counter() - start)
+    for _ in range(PROCESSES):
+        served = {side: Served(case, side, path) for side, path in paths.items()}
+        with tempfile.TemporaryDirectory() as results:
+            files = {side: os.path.join(results, f"{side}.npy") for side in SIDES}
+            for side, run in served.items():
+                run(files[side])
+            check_results(case, {side: np.load(file) for side, file in files.items()})
+        for _ in range(rounds):
+            for side, run in served.items():
+                seconds[side].append(run())
+        for run in served.values():
+            run.close()
     ours = seconds[SIDES[0]]
     for side, found in seconds.items():
         ratio = statistics.median(b / a for a, b in zip(ours, found, strict=True))
@@ -240,9 +297,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--keep", metavar="FOLDER")
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--export", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve:
+        serve(*options.serve)
+        return
     if options.export:
         export(*options.export)
         return
