@@ -72,6 +72,10 @@ class OnnxModel:
     """An ONNX model in memory."""
 
     opset: int
+    notes: list[str]
+    mutations: dict[str, str]
+    has_guards: bool
+    def record(self) -> Program: ...
     @property
     def input_names(self) -> list[str]: ...
     @property
@@ -120,6 +124,8 @@ def lower_onnx(
     export_params: bool = True,
     keep_initializers_as_inputs: bool = False,
     bfloat16_in_float32: bool = True,
+    fuse: bool = False,
+    ort_fusions: str | None = None,
     notes: Sequence[str] = ...,
     versions: Mapping[str, str] = ...,
     placeholders: set[str] = ...,

@@ -18,13 +18,22 @@ namespace py = pybind11;
 
 std::shared_ptr<OnnxModel> lower_program(const std::shared_ptr<Program>& program, int64_t opset,
                                          bool export_params, bool keep_initializers_as_inputs,
-                                         bool bfloat16_in_float32,
+                                         bool bfloat16_in_float32, bool fuse,
+                                         const std::optional<std::string>& ort_fusions,
                                          const std::vector<std::string>& notes,
                                          const std::map<std::string, std::string>& versions,
                                          const std::set<std::string>& placeholders) {
-  OnnxOptions options{
-      opset, export_params, keep_initializers_as_inputs, bfloat16_in_float32, {}, notes, versions,
-      {}};
+  const OnnxRuntime runtime = ort_fusions ? runtime_named(*ort_fusions) : OnnxRuntime::kStandard;
+  OnnxOptions options{.opset = opset,
+                      .export_params = export_params,
+                      .keep_initializers_as_inputs = keep_initializers_as_inputs,
+                      .bfloat16_in_float32 = bfloat16_in_float32,
+                      .fuse = fuse,
+                      .runtime = runtime,
+                      .metadata = {},
+                      .notes = notes,
+                      .versions = versions,
+                      .lowerings = {}};
   for (const std::string& op : placeholders) options.lowerings[op] = &lower_as_placeholder;
   return std::make_shared<OnnxModel>(lower(*program, options));
 }
@@ -107,10 +116,18 @@ void bind_onnx(py::module_& m) {
       .def_property_readonly("node_count", [](const OnnxModel& m) { return m.nodes.size(); })
       .def_property_readonly("weight_bytes", &weight_bytes)
       .def_readonly("opset", &OnnxModel::opset)
+      .def_readonly("notes", &OnnxModel::notes)
+      .def_property_readonly("has_guards", [](const OnnxModel& m) { return !m.guards.empty(); })
+      .def("record",
+           [](const OnnxModel& m) {
+             return std::make_shared<Program>(read_record(m.metadata.at(kRecordKey)));
+           })
+      .def_readonly("mutations", &OnnxModel::mutations)
       .def("op_counts", &op_counts);
   m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kDefaultOpset,
         py::arg("export_params") = true, py::arg("keep_initializers_as_inputs") = false,
-        py::arg("bfloat16_in_float32") = true, py::arg("notes") = std::vector<std::string>(),
+        py::arg("bfloat16_in_float32") = true, py::arg("fuse") = false,
+        py::arg("ort_fusions") = std::nullopt, py::arg("notes") = std::vector<std::string>(),
         py::arg("versions") = std::map<std::string, std::string>(),
         py::arg("placeholders") = std::set<std::string>());
   m.def("lowered_operators", &lowered_operators);

@@ -633,6 +633,22 @@ Rule index_select(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
   return one(type->dtype, std::move(shape));
 }
 
+// index_copy, index_add(self, dim, index, source): the source fits but along the dim.
+Rule index_into(Tracer& tracer, const OpInfo&, const Arguments& arguments) {
+  const TensorType* type = tensor_type(tracer, arguments[0]);
+  const TensorType* indices = tensor_type(tracer, arguments[2]);
+  const TensorType* source = tensor_type(tracer, arguments[3]);
+  if (type == nullptr || indices == nullptr || source == nullptr || type->rank() == 0 ||
+      type->rank() != source->rank()) {
+    return std::nullopt;
+  }
+  const size_t dim = wrap_dim(*constant_int(arguments[1]), type->rank());
+  for (size_t d = 0; d < type->rank(); ++d) {
+    tracer.require_equal(d == dim ? product(indices->shape) : type->shape[d], source->shape[d]);
+  }
+  return one(type->dtype, type->shape);
+}
+
 const std::vector<RuleFamily>& families() {
   static const std::vector<RuleFamily> kFamilies = {
       {elementwise,
@@ -671,8 +687,6 @@ const std::vector<RuleFamily>& families() {
         "select_scatter",
         "diagonal_scatter",
         "index_fill",
-        "index_copy",
-        "index_add",
         "flip",
         "roll",
         "fill"}},
@@ -705,6 +719,7 @@ const std::vector<RuleFamily>& families() {
       {gather, {"gather"}},
       {as_strided, {"as_strided"}},
       {index_select, {"index_select"}},
+      {index_into, {"index_copy", "index_add"}},
   };
   return kFamilies;
 }

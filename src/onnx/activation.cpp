@@ -21,6 +21,9 @@ void direct(const LoweringCall& call) {
 void silu(const LoweringCall& call) {
   Emitter& e = call.emit;
   const std::string x = e.tensor(call.arg(0));
+  if (e.runtime() != OnnxRuntime::kStandard) {
+    return call.give(e.op("com.microsoft::QuickGelu", {x}, {{"alpha", 1.0F}}));
+  }
   call.give(e.op("Mul", {x, e.op("Sigmoid", {x})}));
 }
 

@@ -87,8 +87,24 @@ std::optional<double> constant_number(const Argument& argument) {
   return std::nullopt;
 }
 
-Emitter::Emitter(const Program& program, OnnxModel& model) : program_(program), model_(model) {
+Emitter::Emitter(const Program& program, OnnxModel& model, OnnxRuntime runtime)
+    : program_(program), model_(model), runtime_(runtime) {
   scopes_.emplace_back().graph = &program.graph;
+}
+
+std::string Emitter::once(const std::string& key, const std::function<std::string()>& make) {
+  if (const std::string* found = known(&Scope::shared, key)) return *found;
+  std::string made = make();
+  scopes_.back().shared.emplace(key, made);
+  return made;
+}
+
+void Emitter::require(const Predicate& predicate, const Node& node) {
+  if (predicate.maybe_constant() == true) return;
+  const auto same = [&](const Guard& guard) { return guard.predicate == predicate; };
+  if (std::any_of(model_.guards.begin(), model_.guards.end(), same)) return;
+  model_.guards.push_back(
+      {predicate, GuardKind::kDecision, program_.source(node), program_.module_path(node)});
 }
 
 void Emitter::open_body(const Graph* graph) {

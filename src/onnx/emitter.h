@@ -13,15 +13,17 @@
 
 #include "ir/program.h"
 #include "onnx/model.h"
+#include "onnx/runtime.h"
 
 namespace portwright {
 
 class Emitter {
  public:
-  Emitter(const Program& program, OnnxModel& model);
+  Emitter(const Program& program, OnnxModel& model, OnnxRuntime runtime);
 
   const Program& program() const { return program_; }
   int64_t opset() const { return model_.opset; }
+  OnnxRuntime runtime() const { return runtime_; }
 
   // Nodes that follow belong to this node of the program: their names and source come from it.
   void begin(const Node& node);
@@ -50,6 +52,12 @@ class Emitter {
                  OnnxAttributes attributes = {});
   std::vector<std::string> ops(const std::string& type, std::vector<std::string> inputs,
                                size_t outputs, OnnxAttributes attributes = {});
+
+  // What several nodes need alike: made where it is first asked for under this key.
+  std::string once(const std::string& key, const std::function<std::string()>& make);
+
+  // The nodes that follow are for such sizes only.
+  void require(const Predicate& predicate, const Node& node);
 
   // Constants: small initializers, each distinct one stored once.
   std::string ints(const std::vector<int64_t>& values);  // 1-D int64
@@ -99,6 +107,7 @@ class Emitter {
     std::unordered_map<ValueId, std::string> values;
     std::unordered_map<Expr, std::string> dims;
     std::unordered_map<std::string, std::string> shapes;
+    std::unordered_map<std::string, std::string> shared;
     std::unordered_map<SymbolId, std::string> data_symbols;
   };
   template <typename Key>
@@ -113,6 +122,7 @@ class Emitter {
 
   const Program& program_;
   OnnxModel& model_;
+  OnnxRuntime runtime_;
   std::function<void(const Node&)> lower_;
   std::vector<Scope> scopes_;
   std::unordered_map<std::string, std::string> constants_;

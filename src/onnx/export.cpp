@@ -116,6 +116,16 @@ void rename(std::vector<OnnxNode>& nodes,
   }
 }
 
+// The values that are given to the user, by the first name of each.
+std::unordered_map<ValueId, std::string> user_output_of(const Program& program) {
+  std::unordered_map<ValueId, std::string> names;
+  for (size_t i = 0; i < program.outputs.size(); ++i) {
+    if (program.outputs[i].kind != OutputKind::kUserOutput) continue;
+    names.emplace(program.graph.outputs[i], program.outputs[i].target);
+  }
+  return names;
+}
+
 // Gives outputs their names: the node that makes a value is renamed, and where that cannot be (an
 // input, a weight, a value that is two outputs) an Identity stands between.
 void add_outputs(const Program& program, Emitter& emit, OnnxModel& model) {
@@ -125,12 +135,19 @@ void add_outputs(const Program& program, Emitter& emit, OnnxModel& model) {
   for (const OnnxInitializer& item : model.initializers) taken.insert(item.name);
   std::unordered_map<std::string, std::string> renamed;
   const Graph& graph = program.graph;
+  const auto returned = user_output_of(program);
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     const OutputSpec& spec = program.outputs[i];
+    const auto same = returned.find(graph.outputs[i]);
+    if (spec.kind != OutputKind::kUserOutput && same != returned.end()) {
+      model.mutations[spec.target] = same->second;  // named below: it is the user's
+      continue;
+    }
     std::string name = spec.target;
     if (spec.kind != OutputKind::kUserOutput) name += "_mutated";
     while (taken.contains(name)) name += "_output";
     taken.insert(name);
+    if (spec.kind != OutputKind::kUserOutput) model.mutations[spec.target] = name;
     const std::string& value = emit.value(graph.outputs[i]);
     if (made.contains(value) && !renamed.contains(value)) {
       renamed.emplace(value, name);
@@ -175,18 +192,22 @@ void prune(OnnxModel& model) {
                 [&](const OnnxInitializer& item) { return !used.contains(item.name); });
 }
 
-OnnxModel lower_real(const Program& program, const OnnxOptions& options) {
+OnnxModel lower_real(const Program& program, const OnnxOptions& options,
+                     const std::set<std::string>& taken_for_granted = {}) {
   check_lowerings(program, options.lowerings);
   OnnxModel model;
   model.opset = options.opset;
-  Emitter emit(program, model);
+  Emitter emit(program, model, options.runtime);
   emit.set_lowering([&](const Node& node) { lower_node(program, node, options.lowerings, emit); });
   add_inputs(program, options, emit, model);
   for (const Node& node : program.graph.nodes) emit.lower(node);
   add_outputs(program, emit, model);
   prune(model);
+  model.notes.assign(taken_for_granted.begin(), taken_for_granted.end());
   model.metadata = options.metadata;
-  model.metadata[kRecordKey] = export_record(program, model, options.notes, options.versions);
+  std::vector<std::string> notes = options.notes;
+  notes.insert(notes.end(), model.notes.begin(), model.notes.end());
+  model.metadata[kRecordKey] = export_record(program, model, notes, options.versions);
   return model;
 }
 
@@ -195,11 +216,13 @@ OnnxModel lower_real(const Program& program, const OnnxOptions& options) {
 OnnxModel lower(const Program& program, const OnnxOptions& options) {
   check_opset(options.opset);
   const bool widens = options.bfloat16_in_float32 && has_bfloat16_values(program);
-  if (!widens && !has_complex_values(program)) return lower_real(program, options);
+  if (!widens && !options.fuse && !has_complex_values(program)) return lower_real(program, options);
   Program rewritten = program;
   complex_to_pairs(rewritten);
   if (widens) compute_bfloat16_in_float32(rewritten);
-  return lower_real(rewritten, options);
+  std::set<std::string> notes;
+  if (options.fuse) notes = fuse(rewritten, fusion_target(options.runtime, options.opset));
+  return lower_real(rewritten, options, notes);
 }
 
 }  // namespace portwright

@@ -8,6 +8,7 @@
 
 #include "ir/program.h"
 #include "onnx/model.h"
+#include "onnx/runtime.h"
 
 namespace portwright {
 
@@ -33,6 +34,9 @@ struct OnnxOptions {
   bool keep_initializers_as_inputs = false;
   // false: operators of bfloat16 are written as such; ONNX Runtime's CPU provider has few of them.
   bool bfloat16_in_float32 = true;
+  // Fuse composites into operators that the opset has, or `runtime` itself.
+  bool fuse = false;
+  OnnxRuntime runtime = OnnxRuntime::kStandard;
   // Further metadata_props.
   std::map<std::string, std::string> metadata;
   // What the capture decided, and the libraries that took part: for the record (onnx/record.h).

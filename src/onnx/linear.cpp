@@ -16,9 +16,14 @@ void linear(const LoweringCall& call) {
     if (call.has(2)) operands.push_back(e.tensor(call.arg(2)));
     return call.give(e.op("Gemm", operands, {{"transB", int64_t{1}}}));
   }
+  auto with_bias = [&](const std::string& product) {
+    call.give(call.has(2) ? e.op("Add", {product, e.tensor(call.arg(2))}) : product);
+  };
+  if (e.runtime() != OnnxRuntime::kStandard && call.type(1).rank() == 2) {
+    return with_bias(e.op("com.microsoft::FusedMatMul", {input, weight}, {{"transB", int64_t{1}}}));
+  }
   const std::string transposed = call.type(1).rank() == 2 ? e.matrix_transposed(weight, 2) : weight;
-  const std::string product = e.op("MatMul", {input, transposed});
-  call.give(call.has(2) ? e.op("Add", {product, e.tensor(call.arg(2))}) : product);
+  with_bias(e.op("MatMul", {input, transposed}));
 }
 
 void matmul(const LoweringCall& call) {

@@ -12,14 +12,15 @@ namespace {
 std::unordered_map<std::string_view, LoweringFn> make_table() {
   std::unordered_map<std::string_view, LoweringFn> table;
   for (const auto& family :
-       {activation_lowerings(),    attention_lowerings(),   binary_lowerings(),
-        comparison_lowerings(),    convolution_lowerings(), counting_lowerings(),
-        data_symbol_lowerings(),   factory_lowerings(),     fourier_lowerings(),
-        indexing_lowerings(),      linear_lowerings(),      loop_lowerings(),
-        normalization_lowerings(), pooling_lowerings(),     random_lowerings(),
-        recurrent_lowerings(),     reduction_lowerings(),   resize_lowerings(),
-        sampling_lowerings(),      scatter_lowerings(),     shape_lowerings(),
-        solving_lowerings(),       unary_lowerings(),       window_lowerings()}) {
+       {activation_lowerings(), attention_lowerings(),     binary_lowerings(),
+        comparison_lowerings(), composite_lowerings(),     convolution_lowerings(),
+        counting_lowerings(),   data_symbol_lowerings(),   factory_lowerings(),
+        fourier_lowerings(),    indexing_lowerings(),      linear_lowerings(),
+        loop_lowerings(),       normalization_lowerings(), pooling_lowerings(),
+        random_lowerings(),     recurrent_lowerings(),     reduction_lowerings(),
+        resize_lowerings(),     sampling_lowerings(),      scatter_lowerings(),
+        shape_lowerings(),      solving_lowerings(),       unary_lowerings(),
+        window_lowerings()}) {
     for (const Lowering& row : family) table.emplace(row.op, row.lower);
   }
   return table;

@@ -41,6 +41,7 @@ std::span<const Lowering> activation_lowerings();
 std::span<const Lowering> attention_lowerings();
 std::span<const Lowering> binary_lowerings();
 std::span<const Lowering> comparison_lowerings();
+std::span<const Lowering> composite_lowerings();
 std::span<const Lowering> convolution_lowerings();
 std::span<const Lowering> counting_lowerings();
 std::span<const Lowering> data_symbol_lowerings();

@@ -14,6 +14,7 @@
 
 #include "ir/dtype.h"
 #include "ir/weight.h"
+#include "symbolic/symbol_table.h"
 
 namespace portwright {
 
@@ -80,6 +81,11 @@ struct OnnxModel {
   std::vector<OnnxValueInfo> inputs;
   std::vector<OnnxValueInfo> outputs;
   std::map<std::string, std::string> metadata;
+  // Inputs (and weights) that the model writes to, and the outputs that are their new content.
+  std::map<std::string, std::string> mutations;
+  // What it takes for granted, and the sizes that it is for, besides what the program says itself.
+  std::vector<std::string> notes;
+  std::vector<Guard> guards;
 };
 
 // TensorProto.DataType of a dtype. Error(kUnsupported) for types that ONNX lacks.

@@ -6,6 +6,8 @@
 namespace portwright {
 namespace {
 
+constexpr int64_t kRmsNormOpset = 23;
+
 float epsilon(const LoweringCall& call, size_t i, DType dtype) {
   if (const auto given = constant_number(call.arg(i))) return static_cast<float>(*given);
   return dtype == DType::kFloat64 ? 2.220446049250313e-16F : 1.1920928955078125e-07F;
@@ -35,11 +37,28 @@ void layer_norm(const LoweringCall& call) {
            {{"axis", -static_cast<int64_t>(sizes.size())}, {"epsilon", epsilon(call, 4, dtype)}}));
 }
 
+// One node, of the standard or of ONNX Runtime's own, over the last dims.
+void rms_norm_node(const LoweringCall& call, const std::string& op) {
+  Emitter& e = call.emit;
+  const DType dtype = call.result().dtype;
+  const auto& sizes = std::get<IntList>(call.arg(1));
+  const std::string scale = call.has(2) ? e.tensor(call.arg(2)) : filled(e, sizes, 1, dtype);
+  call.give(e.op(op, {e.tensor(call.arg(0)), scale},
+                 {{"axis", -static_cast<int64_t>(sizes.size())},
+                  {"epsilon", epsilon(call, 3, dtype)},
+                  {"stash_type", int64_t{1}}}));
+}
+
 // rms_norm(input, normalized_shape, weight, eps).
 void rms_norm(const LoweringCall& call) {
   Emitter& e = call.emit;
   const DType dtype = call.result().dtype;
   const auto& sizes = std::get<IntList>(call.arg(1));
+  const bool standard = e.runtime() == OnnxRuntime::kStandard || e.runtime() == OnnxRuntime::kCpu;
+  if (standard && e.opset() >= kRmsNormOpset) return rms_norm_node(call, "RMSNormalization");
+  if (e.runtime() != OnnxRuntime::kStandard) {
+    return rms_norm_node(call, "SimplifiedLayerNormalization");
+  }
   const std::string x = e.tensor(call.arg(0));
   const std::string mean =
       e.op("ReduceMean", {e.op("Mul", {x, x}), e.ints(trailing_axes(sizes.size()))});

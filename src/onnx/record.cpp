@@ -25,6 +25,14 @@ Json tensor_record(const std::string& name, const TensorType& type) {
   return {{"name", name}, {"dtype", onnx_dtype_name(onnx_dtype(type.dtype))}, {"dims", dims}};
 }
 
+Json tensor_record(const OnnxValueInfo& info) {
+  Json dims = Json::array();
+  for (const OnnxDim& dim : info.dims) {
+    std::visit([&](const auto& size) { dims.push_back(size); }, dim);
+  }
+  return {{"name", info.name}, {"dtype", onnx_dtype_name(onnx_dtype(info.dtype))}, {"dims", dims}};
+}
+
 Json bound(int64_t value) {
   if (value == Interval::kInfinity || value == -Interval::kInfinity) return nullptr;
   return value;
@@ -91,10 +99,13 @@ std::string export_record(const Program& program, const OnnxModel& model,
   for (size_t i : program.user_inputs()) {
     inputs.push_back(tensor_record(program.inputs[i].target, graph.type(graph.inputs[i])));
   }
-  for (size_t i = 0; i < graph.outputs.size(); ++i) {
-    const OutputSpec& spec = program.outputs[i];
-    Json item = tensor_record(model.outputs.at(i).name, graph.type(graph.outputs[i]));
-    if (spec.kind != OutputKind::kUserOutput) item["new_value_of"] = spec.target;
+  std::map<std::string, std::string> written;  // by output
+  for (const auto& [target, output] : model.mutations) written[output] = target;
+  for (const OnnxValueInfo& info : model.outputs) {
+    Json item = tensor_record(info);
+    if (const auto found = written.find(info.name); found != written.end()) {
+      item["new_value_of"] = found->second;
+    }
     outputs.push_back(item);
   }
   Json dims = Json::array(), conditions = Json::array();
@@ -102,6 +113,7 @@ std::string export_record(const Program& program, const OnnxModel& model,
   for (const Guard& guard : symbols.guards()) {
     conditions.push_back(condition_record(symbols, guard));
   }
+  for (const Guard& guard : model.guards) conditions.push_back(condition_record(symbols, guard));
   const Json weights = weight_inputs(program, model);
   Json record = {{"format", "onnx"},   {"opset", model.opset}, {"inputs", inputs},
                  {"outputs", outputs}, {"dims", dims},         {"conditions", conditions},

@@ -106,6 +106,7 @@ class DynamoConfig:
 
 
 _WEIGHTS = ("copy", "reference")
+_RUNTIMES = ("cpu", "cuda", "webgpu", "dml")
 
 
 @dataclass(kw_only=True)
@@ -120,7 +121,12 @@ class OnnxConfig(DynamoConfig):
         weights: "copy", or "reference": nothing is copied, the external data is the checkpoint's
             own `.safetensors` files, beside which the model must be saved; weights that do not
             lie there byte for byte (cast, merged, folded) go to the `.onnx_data` file.
-        optimize: run the passes (constant folding, dead code, common subexpressions, ...).
+        optimize: run the passes (constant folding, dead code, common subexpressions, ...) and fuse
+            composites (norms, rotary embeddings, attention) into operators of the opset.
+        ort_fusions: "cpu", "cuda", "webgpu" or "dml": fuse into ONNX Runtime's own operators for
+            that execution provider; no other runtime takes the model then. Needs optimize=True.
+        last_token_logits: logits of the last position only, [batch, 1, vocabulary], which is all
+            that generation reads; for models whose forward takes `logits_to_keep`.
         export_params: False leaves the weights out: they become inputs of the graph.
         keep_initializers_as_inputs: weights can be overridden by inputs of their names.
         bfloat16_in_float32: operators on bfloat16 compute in float32 and round, as torch's do.
@@ -135,6 +141,8 @@ class OnnxConfig(DynamoConfig):
     external_data: bool = True
     weights: str = "copy"
     optimize: bool = True
+    ort_fusions: str | None = None
+    last_token_logits: bool = False
     export_params: bool = True
     keep_initializers_as_inputs: bool = False
     bfloat16_in_float32: bool = True
@@ -145,6 +153,12 @@ class OnnxConfig(DynamoConfig):
         opset = self.opset_version
         if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int)):
             raise InvalidArgumentError(f"opset_version must be an int or None, not {opset!r}")
+        if self.ort_fusions is not None and self.ort_fusions not in _RUNTIMES:
+            raise InvalidArgumentError(
+                f"ort_fusions must be None or one of {_RUNTIMES}, not {self.ort_fusions!r}"
+            )
+        if self.ort_fusions is not None and not self.optimize:
+            raise InvalidArgumentError("ort_fusions needs optimize=True")
         if self.weights not in _WEIGHTS:
             raise InvalidArgumentError(f"weights must be one of {_WEIGHTS}, not {self.weights!r}")
         if self.weights == "reference" and not (self.external_data and self.export_params):

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import importlib.metadata
+import inspect
 import os
 import tempfile
 from collections.abc import MutableMapping
@@ -53,6 +54,9 @@ class ONNXProgram:
         checkpoint: str = "",
     ):
         self._model: _core.OnnxModel | IrModel = model
+        self._notes = list(model.notes)
+        self._mutations = dict(model.mutations)
+        self._record = model.record() if model.has_guards else None
         self._captured = captured
         self._config = config
         self._checkpoint = checkpoint
@@ -80,7 +84,7 @@ class ONNXProgram:
     @property
     def notes(self) -> list[str]:
         """What the capture narrowed or fixed, each with the model's source line."""
-        return self._captured.notes
+        return [*self._captured.notes, *self._notes]
 
     @property
     def node_count(self) -> int:
@@ -160,6 +164,8 @@ class ONNXProgram:
         """
         leaves = tree.match(self._captured.input_tree, inputs)
         symbols = self._captured.interpreter.known_symbols(leaves)
+        if self._record is not None:  # the lowering has conditions of its own
+            onnx_session.check(self._record, leaves)
         if self._session is None:
             self._session = self._open()
         given = dict(zip(self._captured.input_names, leaves, strict=True))
@@ -170,10 +176,10 @@ class ONNXProgram:
                 "run the saved file in onnxruntime and pass them as inputs"
             )
         results = onnx_session.run(self._session, given)
-        names = [output.name for output in self._session.get_outputs()]
-        written = len(results) - len(self._captured.output_names)
-        onnx_session.write_back(names[:written], results[:written], given)
-        results = results[written:]
+        onnx_session.write_back(
+            self._mutations, dict(zip(self.output_names, results, strict=True)), given
+        )
+        results = results[len(results) - len(self._captured.output_names) :]
         return self._captured.output_tree.unflatten(
             results,
             # numbers that other data decides are not among the graph's outputs: None
@@ -258,6 +264,8 @@ class OnnxExporter(DynamoExporter):
         """
         config = self._config(config)
         assert isinstance(config, OnnxConfig)
+        if config.last_token_logits:
+            sample_inputs = _for_last_token(model, sample_inputs)
         captured = self._capture(model, sample_inputs, config)
         _refuse_data_assumptions(captured, config)  # a fixed program has them as assertions
         captured = with_fixes(captured, self.backends, lambda: captured)
@@ -295,6 +303,8 @@ def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -
         export_params=config.export_params,
         keep_initializers_as_inputs=config.keep_initializers_as_inputs,
         bfloat16_in_float32=config.bfloat16_in_float32,
+        fuse=config.optimize,
+        ort_fusions=config.ort_fusions,
         notes=captured.notes,
         versions=_versions(),
         placeholders=set(own),
@@ -304,6 +314,17 @@ def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -
         translate(result.model, own)
     apply_onnx_ir_fixes(result)
     return result
+
+
+def _for_last_token(
+    model: torch.nn.Module, inputs: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        raise InvalidArgumentError(
+            f"last_token_logits=True needs a forward that takes logits_to_keep; "
+            f"{type(model).__name__}'s does not: export it without, and take the last logits"
+        )
+    return {**inputs, "logits_to_keep": 1}
 
 
 def _versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from portwright import _core, tree
 from portwright.errors import InvalidArgumentError
-from portwright.exporters.onnx_session import Initializer, open_on_cpu, run, write_back
+from portwright.exporters.onnx_session import Initializer, check, open_on_cpu, run, write_back
 
 
 class ONNXFile:
@@ -88,15 +89,16 @@ class ONNXFile:
                 )
         names = self.input_names
         tensors, _ = tree.select(names, inputs)
-        _core.check_inputs(
-            self._record, [(_dtype_name(tensor.dtype), list(tensor.shape)) for tensor in tensors]
-        )
+        check(self._record, tensors)
         given = dict(zip(names, tensors, strict=True))
         outputs = dict(zip(self.output_names, run(self.session, given), strict=True))
-        written = [name for name in outputs if name.removesuffix("_mutated") in given]
-        write_back(written, [outputs.pop(name) for name in written], given)
-        return outputs
+        mutations = self._mutations()
+        write_back(mutations, outputs, given)
+        only_written = {f"{name}_mutated" for name in mutations}
+        return {name: value for name, value in outputs.items() if name not in only_written}
 
-
-def _dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    def _mutations(self) -> dict[str, str]:
+        """The outputs that are new values of inputs, by the input."""
+        record = json.loads(self.session.get_modelmeta().custom_metadata_map[_core.RECORD_KEY])
+        found = {item.get("new_value_of"): item["name"] for item in record["outputs"]}
+        return {name: output for name, output in found.items() if name is not None}

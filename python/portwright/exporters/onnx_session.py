@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from portwright import _core
+
 _BFLOAT16 = 16  # TensorProto.DataType
 
 # Opens the model at a path; gives an onnxruntime.InferenceSession.
@@ -37,20 +39,34 @@ def run(session: Any, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
     ]
 
 
+def check(record: _core.Program, inputs: Sequence[torch.Tensor]) -> None:
+    """Checks the inputs' dtypes and sizes against the conditions in the record of an export.
+
+    Raises:
+        InvalidArgumentError: an input of another rank or dtype.
+        GuardViolatedError: sizes that the model is not for.
+    """
+    _core.check_inputs(
+        record,
+        [(str(tensor.dtype).removeprefix("torch."), list(tensor.shape)) for tensor in inputs],
+    )
+
+
 def write_back(
-    names: Sequence[str], values: Sequence[torch.Tensor], given: Mapping[str, torch.Tensor]
+    mutations: Mapping[str, str],
+    outputs: Mapping[str, torch.Tensor],
+    given: Mapping[str, torch.Tensor],
 ) -> None:
     """Writes new values to the inputs that forward writes to, as caches of fixed size.
 
     Args:
-        names: of the outputs, "<input>_mutated"; those of buffers are left out.
-        values: as many.
-        given: the inputs.
+        mutations: the output by the input that it is the new value of; buffers are left out.
+        outputs: by name.
+        given: the inputs, by name.
     """
-    for name, value in zip(names, values, strict=True):
-        target = given.get(name.removesuffix("_mutated"))
-        if target is not None:
-            target.copy_(value)
+    for name, output in mutations.items():
+        if name in given:
+            given[name].copy_(outputs[output])
 
 
 def ort_value(tensor: torch.Tensor) -> Any:
