@@ -50,7 +50,7 @@ def test_an_option_of_the_wrong_type_is_named(values: dict[str, Any], message: s
         OnnxConfig.from_dict(values)
 
 
-@pytest.mark.parametrize("opset", [17, 24])
+@pytest.mark.parametrize("opset", [17, 29])
 def test_opsets_outside_the_range_are_refused(opset: int) -> None:
     model, inputs = scale()
     with pytest.raises(errors.InvalidArgumentError, match="18"):
@@ -81,12 +81,12 @@ def test_flash_and_flex_attention_are_refused(kind: str) -> None:
 def test_missing_lowerings_are_listed_at_once() -> None:
     class Model(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.linalg.det(x) + torch.special.bessel_j0(x).sum()
+            return torch.matrix_exp(x) + torch.special.bessel_j0(x).sum()
 
     with pytest.raises(errors.MissingLoweringError) as raised:
         OnnxExporter().export(Model().eval(), {"x": torch.randn(3, 3)})
     assert "bessel_j0" in str(raised.value)
-    assert "det" in str(raised.value)
+    assert "matrix_exp" in str(raised.value)
     assert "test_exporters.py:" in str(raised.value)
 
 
