@@ -191,6 +191,16 @@ def test_the_command_line_prints_conditions(
     assert "conditions on sizes, which portwright.load checks" in text
 
 
+def test_inspect_shows_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(tmp_path)
+    assert cli.main(["inspect", str(path), "--json"]) == cli.VERIFIED
+    facts = json.loads(capsys.readouterr().out)
+    assert any("mod" in item["condition"] for item in facts["export"]["conditions"])
+    assert facts["metadata"] == {}
+    assert cli.main(["inspect", str(path)]) == cli.VERIFIED
+    assert "test_onnx_files.py" in capsys.readouterr().out
+
+
 def test_compare_reports_each_output() -> None:
     model, inputs = Rows(), rows(4, 3)
     program = OnnxExporter().export(model, inputs, OnnxConfig(dynamic=True))
