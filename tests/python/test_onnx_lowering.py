@@ -63,6 +63,13 @@ _RECURRENT: dict[str, torch.nn.Module] = {
         "_batch_first": {"batch_first": True},
         "_no_bias": {"bias": False},
     }.items()
+} | {
+    "lstm_projected" + label: torch.nn.LSTM(5, 6, proj_size=3, **options).eval()
+    for label, options in {
+        "": {},
+        "_both": {"num_layers": 2, "bidirectional": True},
+        "_no_bias": {"bias": False, "batch_first": True},
+    }.items()
 }
 
 
@@ -632,14 +639,8 @@ def _cases() -> list[Case]:
             [_ints(4, 3), _real(4, 3)],
         ),
         *(
-            Case(
-                f"{kind}{label}",
-                lambda a, m=_RECURRENT[kind + label]: m(a),
-                [_real(3, 4, 5)],
-                {0: (2,)},
-            )
-            for kind in ("lstm", "gru", "rnn")
-            for label in ("", "_both", "_batch_first", "_no_bias")
+            Case(name, lambda a, m=layer: m(a), [_real(3, 4, 5)], {0: (2,)})
+            for name, layer in _RECURRENT.items()
         ),
         *(
             Case(
