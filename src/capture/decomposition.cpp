@@ -11,7 +11,7 @@ bool Tracer::call_decomposed(const OpInfo& op, torch::jit::Stack* stack) {
     case OpKind::kInPlace: break;
     default: return false;
   }
-  const OpInfo* form = states_what_it_writes(op) ? nullptr : catalog_.functional_form(op);
+  const OpInfo* form = states_what_it_writes(op.name) ? nullptr : catalog_.functional_form(op);
   if (form == nullptr) return false;
   const auto count = static_cast<int64_t>(op.operands.size());
   torch::jit::Stack operands(stack->end() - count, stack->end());

@@ -290,7 +290,7 @@ void Tracer::push_results(const OpInfo& op, const std::vector<Output>& results,
     if (viewed == nullptr) return wrap(id);
     auto step = std::make_shared<ViewStep>();
     step->parent = viewed->view();
-    step->op = &op;
+    step->op = op.name;
     step->arguments = arguments;
     step->output = index;
     return at::Tensor(

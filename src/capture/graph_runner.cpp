@@ -5,6 +5,7 @@
 #include <ATen/ops/stack.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "capture/tracer.h"
 #include "ir/data_symbols.h"
@@ -64,7 +65,12 @@ void GraphRunner::run(SymbolValues& symbols, std::vector<at::Tensor>& values) co
 int64_t GraphRunner::read_symbol(const Node& node, const std::vector<at::Tensor>& values) const {
   const at::Tensor& tensor = values[std::get<ValueRef>(node.arguments[0]).id];
   if (node.op == kBindSize) return tensor.size(std::get<Expr>(node.arguments[1]).constant());
-  return tensor.item().to<int64_t>();
+  return item_bits(tensor);
+}
+
+int64_t item_bits(const at::Tensor& tensor) {
+  const at::Scalar item = tensor.item();
+  return item.isFloatingPoint() ? std::bit_cast<int64_t>(item.to<double>()) : item.to<int64_t>();
 }
 
 void GraphRunner::run_step(const Step& step, std::span<const int64_t> symbols,

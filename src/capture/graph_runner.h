@@ -44,4 +44,7 @@ class GraphRunner {
   std::vector<Step> steps_;
 };
 
+// What a symbol of data holds for the one element of a tensor; of a float, its bits as a double.
+int64_t item_bits(const at::Tensor& tensor);
+
 }  // namespace portwright

@@ -105,41 +105,6 @@ Shape infer_view(Tracer& tracer, const Shape& from, const Shape& requested) {
   return shape;
 }
 
-std::optional<Shape> view_strides(const TensorType& from, const Shape& shape) {
-  const auto empty = [](const Expr& size) { return size.is_constant(0); };
-  if (!from.strides || std::any_of(shape.begin(), shape.end(), empty)) {
-    return contiguous_strides(shape);
-  }
-  // Runs of dims of `from` that are contiguous with each other must match runs of `shape`.
-  const Shape& old_strides = *from.strides;
-  Shape strides(shape.size());
-  auto view_dim = static_cast<int64_t>(shape.size()) - 1;
-  Expr chunk_numel = 1;
-  for (size_t i = from.shape.size(); i-- > 0;) {
-    chunk_numel = chunk_numel * from.shape[i];
-    const bool run_ends = i == 0 || (!from.shape[i - 1].is_constant(1) &&
-                                     !(old_strides[i - 1] == from.shape[i] * old_strides[i]));
-    if (!run_ends) continue;
-    size_t run_end = i;
-    while (run_end + 1 < from.shape.size() &&
-           old_strides[run_end] == from.shape[run_end + 1] * old_strides[run_end + 1]) {
-      ++run_end;
-    }
-    Expr step = old_strides[run_end];
-    Expr covered = 1;
-    while (view_dim >= 0 && (!(covered == chunk_numel) || shape[view_dim].is_constant(1))) {
-      strides[view_dim] = step;
-      covered = covered * shape[view_dim];
-      step = step * shape[view_dim];
-      --view_dim;
-    }
-    if (!(covered == chunk_numel)) return std::nullopt;
-    chunk_numel = 1;
-  }
-  if (view_dim >= 0) return std::nullopt;
-  return strides;
-}
-
 std::optional<Shape> preserved_strides(Tracer& tracer, const TensorType& operand) {
   if (!operand.strides) return std::nullopt;
   std::vector<int64_t> hints;

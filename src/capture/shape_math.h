@@ -24,9 +24,6 @@ size_t wrap_dim(int64_t dim, size_t rank);
 // The target of a view or reshape with its -1 filled in; the element counts are stated as equal.
 Shape infer_view(Tracer& tracer, const Shape& from, const Shape& requested);
 
-// The strides of `from` seen with another shape, when no copy is needed: torch's computeStride.
-std::optional<Shape> view_strides(const TensorType& from, const Shape& shape);
-
 // The strides that an elementwise result takes over from `operand` of the same shape: dense, in the
 // operand's order of dimensions. Nothing when that is row-major.
 std::optional<Shape> preserved_strides(Tracer& tracer, const TensorType& operand);

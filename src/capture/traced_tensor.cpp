@@ -10,32 +10,6 @@ c10::ScalarType to_scalar_type(DType dtype) {
   return static_cast<c10::ScalarType>(static_cast<int8_t>(dtype));
 }
 
-std::vector<Expr> contiguous_strides(const std::vector<Expr>& shape) {
-  std::vector<Expr> strides(shape.size());
-  Expr step = 1;
-  for (size_t i = shape.size(); i-- > 0;) {
-    strides[i] = step;
-    step = step * shape[i];
-  }
-  return strides;
-}
-
-std::vector<Expr> strides_of(const TensorType& type) {
-  return type.strides ? *type.strides : contiguous_strides(type.shape);
-}
-
-TensorType normalized(TensorType type) {
-  if (!type.strides) return type;
-  Expr step = 1;
-  for (size_t i = type.shape.size(); i-- > 0;) {
-    if (type.shape[i].is_constant(1)) continue;
-    if (!((*type.strides)[i] == step)) return type;
-    step = step * type.shape[i];
-  }
-  type.strides.reset();
-  return type;
-}
-
 TracedTensorImpl::TracedTensorImpl(Tracer& tracer, ValueId value_id,
                                    std::shared_ptr<AliasBase> base,
                                    std::shared_ptr<const ViewStep> view)

@@ -11,24 +11,10 @@
 #include <vector>
 
 #include "capture/op_catalog.h"
-#include "ir/program.h"
+#include "ir/strides.h"
+#include "ir/views.h"
 
 namespace portwright {
-
-// The functional stand-in of a storage: the value that its base tensor has now. Every write gives a
-// new value and version; views catch up when they are read.
-struct AliasBase {
-  ValueId value = kNoValue;
-  uint64_t version = 0;
-};
-
-// One step from a base to a view, linked towards the base.
-struct ViewStep {
-  std::shared_ptr<const ViewStep> parent;  // null: the operand is the base itself
-  const OpInfo* op = nullptr;
-  std::vector<Argument> arguments;  // [0] is replaced by the operand's current value
-  uint32_t output = 0;              // which result, for split and unbind
-};
 
 class Tracer;
 
@@ -81,13 +67,6 @@ class TracedTensorImpl final : public c10::TensorImpl {
   mutable std::vector<c10::SymInt> sym_sizes_, sym_strides_;
   mutable std::vector<int64_t> sizes_, strides_;
 };
-
-// Row-major strides of a symbolic shape.
-std::vector<Expr> contiguous_strides(const std::vector<Expr>& shape);
-// The strides of a type, also when it leaves them out.
-std::vector<Expr> strides_of(const TensorType& type);
-// The type without strides when they are the contiguous ones (dims of size 1 may have any).
-TensorType normalized(TensorType type);
 
 DType to_dtype(c10::ScalarType type);
 c10::ScalarType to_scalar_type(DType dtype);

@@ -216,7 +216,6 @@ class Tracer {
   torch::jit::Stack run_with(const OpInfo& op, const std::vector<Argument>& arguments,
                              const std::unordered_map<ValueId, at::Tensor>& values);
   ValueId functional_result(const OpInfo& op, std::vector<Argument> arguments);
-  ValueId conform(ValueId value, const TensorType& target);
 
   // The traced tensor that stands in for a real one which the model writes to, or views.
   at::Tensor stand_in(const at::Tensor& real);
@@ -329,8 +328,6 @@ Argument to_argument(Tracer& tracer, const c10::IValue& value, OperandKind kind)
 // `tensor(ValueId)`.
 // The operator that an interpreter runs for a node's: views run as reshapes, see interpreter.cpp.
 const std::string& runnable_name(const std::string& op);
-
-bool states_what_it_writes(const OpInfo& op);
 
 // A real wrapped scalar that carries a symbolic number in a Python attribute.
 bool hides_symbol(const at::Tensor& tensor);

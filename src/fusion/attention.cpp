@@ -65,14 +65,19 @@ std::optional<double> scale_of(const Node& node, const TensorType& query) {
   return 1 / std::sqrt(static_cast<double>(query.shape[3].constant()));
 }
 
-std::optional<Attention> read(const Rewriter& out, const Node& node) {
+// With `grouped`, key and value heads are taken as they were before they were repeated.
+std::optional<Attention> read(const Rewriter& out, const Node& node, bool grouped) {
   if (node.op != "aten.scaled_dot_product_attention.default") return std::nullopt;
   const Definitions& definitions = out.definitions();
   if (node.arguments.at(kDropout) != Argument(0.0)) return std::nullopt;
   Attention found;
   found.query = id_of(node.arguments[kQuery]);
-  found.key = before_repeating(definitions, id_of(node.arguments[kKey]));
-  found.value = before_repeating(definitions, id_of(node.arguments[kValue]));
+  found.key = id_of(node.arguments[kKey]);
+  found.value = id_of(node.arguments[kValue]);
+  if (grouped) {
+    found.key = before_repeating(definitions, found.key);
+    found.value = before_repeating(definitions, found.value);
+  }
   found.mask = before_expanding(definitions, node.arguments[kMask]);
   if (hides_nothing(definitions, node.arguments[kMask])) found.mask = None{};
   found.is_causal = std::get<bool>(node.arguments[kIsCausal]);
@@ -86,11 +91,11 @@ std::optional<Attention> read(const Rewriter& out, const Node& node) {
   const auto scale = scale_of(node, out.type(found.query));
   found.heads = out.type(found.query).shape[1];
   found.key_heads = out.type(found.key).shape[1];
-  const bool grouped = found.key_heads == out.type(found.value).shape[1] &&
-                       found.key_heads.constant() > 0 &&
-                       mod(found.heads, found.key_heads).is_constant(0) &&
-                       out.type(found.key).shape[2] == out.type(found.value).shape[2];
-  if (!scale || !grouped) return std::nullopt;
+  const bool fits_groups = found.key_heads == out.type(found.value).shape[1] &&
+                           found.key_heads.constant() > 0 &&
+                           mod(found.heads, found.key_heads).is_constant(0) &&
+                           out.type(found.key).shape[2] == out.type(found.value).shape[2];
+  if (!scale || !fits_groups || (!grouped && found.key_heads != found.heads)) return std::nullopt;
   found.scale = *scale;
   return found;
 }
@@ -229,8 +234,10 @@ Offset counter(const Rewriter& out, const Attention& attention, const Offset& ow
 }
 
 bool fuse_cached(Rewriter& out, const Node& node, CacheReader reader) {
-  const auto attention = read(out, node);
+  const auto attention = read(out, node, true);
   if (!attention || !is_same_for_heads(out, attention->mask)) return false;
+  const bool wide = out.type(attention->query).dtype == DType::kFloat32;
+  if (wide && !out.target().float32_cache) return false;
   const auto key = reader(out, attention->key);
   const auto value = reader(out, attention->value);
   if (!key || !value || !fits_past(out, *key, *attention) || !fits_past(out, *value, *attention)) {
@@ -269,7 +276,7 @@ bool fuse_fixed_cache_attention(Rewriter& out, const Node& node) {
 }
 
 bool fuse_attention(Rewriter& out, const Node& node) {
-  const auto attention = read(out, node);
+  const auto attention = read(out, node, out.target().grouped_attention);
   if (!attention || !is_same_for_heads(out, attention->mask)) return false;
   const Expr queries = out.type(attention->query).shape[2];
   const bool as_long = queries == out.type(attention->key).shape[2];

@@ -28,13 +28,21 @@
 
 namespace portwright {
 
+//   portwright.skip_rms_norm(x, skip, weight, epsilon) -> (norm, sum)
+//   portwright.skip_layer_norm(x, skip, weight, bias, epsilon) -> (norm, sum)
+//     the norm of x + skip over the last dim, and that sum.
+
 // What the target has kernels for.
 struct FusionTarget {
   bool rotary = false;
+  bool skip_norms = false;
   bool attention = false;
+  // With fewer heads of keys than of queries, and no past.
+  bool grouped_attention = false;
   // Of caches that grow, and of buffers that are written in place.
   bool cached_attention = false;
   bool fixed_cache = false;
+  bool float32_cache = false;
 };
 
 // What the fused program takes for granted that the given one did not, to be told. Rows of

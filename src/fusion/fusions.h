@@ -7,6 +7,8 @@ namespace portwright {
 
 bool fuse_rms_norm(Rewriter& out, const Node& node);
 bool fuse_gelu(Rewriter& out, const Node& node);
+// A norm of a sum; after fuse_rms_norm.
+bool fuse_skip_norm(Rewriter& out, const Node& node);
 
 // On x [batch, heads, seq, width], the form that models write.
 bool fuse_rotary_embedding(Rewriter& out, const Node& node);

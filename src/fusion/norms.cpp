@@ -79,6 +79,29 @@ bool fuse_rms_norm(Rewriter& out, const Node& node) {
   return matches(kPlain, out.definitions(), node, bound) && give_rms_norm(out, node, bound, None{});
 }
 
+bool fuse_skip_norm(Rewriter& out, const Node& node) {
+  const bool rms = node.op == "aten.rms_norm.default";
+  if (!rms && node.op != "aten.layer_norm.default") return false;
+  const Node* sum = out.definitions().of(node.arguments[0], "aten.add.Tensor");
+  const auto& sizes = std::get<IntList>(node.arguments[1]);
+  const bool scaled = std::holds_alternative<ValueRef>(node.arguments[2]);
+  if (sum == nullptr || sizes.size() != 1 || !scaled) return false;
+  const TensorType type = out.type(sum->result());
+  for (const size_t i : {size_t{0}, size_t{1}}) {
+    const auto* operand = std::get_if<ValueRef>(&sum->arguments[i]);
+    if (operand == nullptr || out.type(operand->id).shape != type.shape) return false;
+  }
+  if (type.rank() != 3 || sum->arguments[2] != Argument(Expr(1))) return false;
+  std::vector<Argument> arguments = {sum->arguments[0], sum->arguments[1]};
+  arguments.insert(arguments.end(), node.arguments.begin() + 2,
+                   node.arguments.begin() + (rms ? 4 : 5));
+  const ValueId whole = out.make(type);
+  out.give(rms ? "portwright.skip_rms_norm.default" : "portwright.skip_layer_norm.default",
+           std::move(arguments), {node.result(), whole});
+  out.replace(sum->result(), whole);
+  return true;
+}
+
 bool fuse_gelu(Rewriter& out, const Node& node) {
   static const Pattern kTanh = tanh_gelu();
   static const Pattern kErf = erf_gelu();

@@ -28,6 +28,10 @@ class Definitions {
   const Node* of(ValueId id) const;
   // The same when it is this operator, else null.
   const Node* of(const Argument& argument, std::string_view op) const;
+  // Composites end in a node with one tensor result.
+  static bool has_one_result(const Node& node) {
+    return node.outputs.size() == 1 && std::holds_alternative<ValueId>(node.outputs[0]);
+  }
   // How many operands it is, outputs of the graph counted.
   size_t uses(ValueId id) const { return uses_.at(id); }
   const TensorType& type(ValueId id) const { return graph_.type(id); }

@@ -7,14 +7,17 @@
 #include <utility>
 #include <vector>
 
+#include "fusion/fusion.h"
 #include "fusion/pattern.h"
 
 namespace portwright {
 
 class Rewriter {
  public:
-  Rewriter(Graph& graph, const Definitions& definitions)
-      : graph_(graph), definitions_(definitions) {}
+  Rewriter(Graph& graph, const Definitions& definitions, const FusionTarget& target)
+      : graph_(graph), definitions_(definitions), target_(target) {}
+
+  const FusionTarget& target() const { return target_; }
 
   const Definitions& definitions() const { return definitions_; }
   const TensorType& type(ValueId id) const { return graph_.type(id); }
@@ -65,6 +68,7 @@ class Rewriter {
  private:
   Graph& graph_;
   const Definitions& definitions_;
+  const FusionTarget& target_;
   std::vector<Node> nodes_;
   std::unordered_map<ValueId, ValueId> replaced_;
   std::set<std::string> notes_;
@@ -76,6 +80,7 @@ using Fusion = bool (*)(Rewriter& out, const Node& node);
 
 // Applies the first fusion that takes each node, in bodies too, and gives their notes. What they no
 // longer use is left for dead code elimination.
-std::set<std::string> rewrite(Program& program, const std::vector<Fusion>& fusions);
+std::set<std::string> rewrite(Program& program, const FusionTarget& target,
+                              const std::vector<Fusion>& fusions);
 
 }  // namespace portwright

@@ -52,7 +52,7 @@ std::vector<std::optional<int64_t>> Interpreter::known_symbols(
     const auto* ref = node.op == kBindItem ? std::get_if<ValueRef>(&node.arguments[0]) : nullptr;
     for (size_t i = 0; ref != nullptr && i < inputs.size(); ++i) {
       if (graph.inputs[user_inputs_[i]] != ref->id) continue;
-      known[bound_symbol(node)] = inputs[i].item().to<int64_t>();
+      known[bound_symbol(node)] = item_bits(inputs[i]);
     }
   }
   return known;

@@ -7,7 +7,7 @@
 
 namespace portwright {
 
-// (tensor of one integer or bool, symbol) and (tensor, dim, symbol): aten.item and
+// (tensor of one integer, bool or float, symbol) and (tensor, dim, symbol): aten.item and
 // aten.sym_size.int with the symbol that they define as the last operand.
 inline const std::string kBindItem = "portwright.bind_item.default";
 inline const std::string kBindSize = "portwright.bind_size.default";

@@ -198,6 +198,7 @@ class Parser {
     info.is_size = scan_.take_word("size");
     info.from_user = scan_.take_word("user");
     info.unbacked = scan_.take_word("unbacked");
+    info.is_float = scan_.take_word("float");
     program_.symbols->add_symbol(std::move(info));
   }
 

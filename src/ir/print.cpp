@@ -207,6 +207,7 @@ std::string symbol_text(const SymbolInfo& info) {
   if (info.is_size) text += " size";
   if (info.from_user) text += " user";
   if (info.unbacked) text += " unbacked";
+  if (info.is_float) text += " float";
   return text + "\n";
 }
 

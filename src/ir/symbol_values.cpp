@@ -1,5 +1,6 @@
 #include "ir/symbol_values.h"
 
+#include <bit>
 #include <string>
 #include <utility>
 
@@ -13,7 +14,9 @@ std::string values_of(const Predicate& predicate, const SymbolTable& symbols,
   std::string text;
   predicate.for_each_symbol([&](SymbolId id) {
     const SymbolInfo& info = symbols.info(id);
-    text += (text.empty() ? "" : ", ") + info.name + " = " + std::to_string(values[id]);
+    text += (text.empty() ? "" : ", ") + info.name + " = " +
+            (info.is_float ? std::to_string(std::bit_cast<double>(values[id]))
+                           : std::to_string(values[id]));
     if (!info.origin.empty()) text += " (" + info.origin + ")";
   });
   return text;

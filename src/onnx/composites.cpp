@@ -10,6 +10,30 @@ namespace {
 
 constexpr int64_t kAttentionOpset = 23;  // Attention and RotaryEmbedding of the standard
 
+// The providers of other devices have kernels for ONNX Runtime's own operators first.
+bool has_own_kernels(OnnxRuntime runtime) {
+  return runtime != OnnxRuntime::kStandard && runtime != OnnxRuntime::kCpu;
+}
+
+// ONNX Runtime's takes tables [positions, rotated / 2]: here a row for each token, [batch * seq].
+std::string own_rotary_embedding(const LoweringCall& call, const OnnxAttributes& attributes) {
+  Emitter& e = call.emit;
+  const std::vector<Expr> rows = {call.type(1).shape[0], call.type(1).shape[1]};
+  const int64_t half = call.type(1).shape[2].constant();
+  auto flat = [&](size_t i) {
+    const std::string table = e.tensor(call.arg(i));
+    return e.once("rows " + table, [&] { return e.op("Reshape", {table, e.ints({-1, half})}); });
+  };
+  const std::string places = e.once("places " + to_string(rows[0]) + " " + to_string(rows[1]), [&] {
+    const std::string all = e.op(
+        "Range",
+        {e.scalar(0, DType::kInt64), e.scalar_int(rows[0] * rows[1]), e.scalar(1, DType::kInt64)});
+    return e.op("Reshape", {all, e.shape(rows)});
+  });
+  return e.op("com.microsoft::RotaryEmbedding", {e.tensor(call.arg(0)), places, flat(1), flat(2)},
+              attributes);
+}
+
 // rotary_embedding(x, cos, sin, heads, interleaved).
 void rotary_embedding(const LoweringCall& call) {
   Emitter& e = call.emit;
@@ -18,6 +42,7 @@ void rotary_embedding(const LoweringCall& call) {
   const int64_t rotated = 2 * call.type(1).shape[2].constant();
   OnnxAttributes attributes = {{"num_heads", heads}, {"interleaved", int64_t{flag(call.arg(4))}}};
   if (rotated != width) attributes.emplace_back("rotary_embedding_dim", rotated);
+  if (has_own_kernels(e.runtime())) return call.give(own_rotary_embedding(call, attributes));
   call.give(e.op("RotaryEmbedding",
                  {e.tensor(call.arg(0)), e.tensor(call.arg(1)), e.tensor(call.arg(2))},
                  attributes));
@@ -52,9 +77,24 @@ std::string whole_mask(const LoweringCall& call, const std::string& mask, size_t
   return e.once("whole " + mask, [&] { return e.op("Expand", {mask, e.shape(shape)}); });
 }
 
+void multi_head_attention(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  std::vector<std::string> operands = {e.tensor(call.arg(0)), e.tensor(call.arg(1)),
+                                       e.tensor(call.arg(2))};
+  OnnxAttributes attributes = {{"num_heads", constant_int(call.arg(6))},
+                               {"scale", static_cast<float>(*constant_number(call.arg(5)))}};
+  if (constant_int(call.arg(4)) == kAllButLater) {
+    attributes.emplace_back("unidirectional", int64_t{1});
+  } else if (call.has(3)) {
+    operands.insert(operands.end(), {"", "", whole_mask(call, additive(call, 3), 3, 4)});
+  }
+  call.give(e.op("com.microsoft::MultiHeadAttention", operands, attributes));
+}
+
 // attention(query, key, value, mask, causal, scale, heads, key_heads).
 void attention(const LoweringCall& call) {
   Emitter& e = call.emit;
+  if (has_own_kernels(e.runtime())) return multi_head_attention(call);
   std::vector<std::string> operands = {e.tensor(call.arg(0)), e.tensor(call.arg(1)),
                                        e.tensor(call.arg(2))};
   OnnxAttributes attributes = {{"q_num_heads", constant_int(call.arg(6))},
@@ -157,6 +197,31 @@ void cached_attention(const LoweringCall& call) {
   group_query_attention(call);
 }
 
+void give_skip_norm(const LoweringCall& call, const char* op, std::vector<std::string> operands,
+                    size_t epsilon) {
+  const auto results =
+      call.emit.ops(op, std::move(operands), 4,
+                    {{"epsilon", static_cast<float>(*constant_number(call.arg(epsilon)))}});
+  call.give(results[0], 0);
+  call.give(results[3], 1);
+}
+
+// skip_rms_norm(x, skip, weight, epsilon).
+void skip_rms_norm(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  give_skip_norm(call, "com.microsoft::SkipSimplifiedLayerNormalization",
+                 {e.tensor(call.arg(0)), e.tensor(call.arg(1)), e.tensor(call.arg(2))}, 3);
+}
+
+// skip_layer_norm(x, skip, weight, bias, epsilon).
+void skip_layer_norm(const LoweringCall& call) {
+  Emitter& e = call.emit;
+  std::vector<std::string> operands = {e.tensor(call.arg(0)), e.tensor(call.arg(1)),
+                                       e.tensor(call.arg(2))};
+  if (call.has(3)) operands.push_back(e.tensor(call.arg(3)));
+  give_skip_norm(call, "com.microsoft::SkipLayerNormalization", std::move(operands), 4);
+}
+
 }  // namespace
 
 OnnxRuntime runtime_named(const std::string& name) {
@@ -175,13 +240,18 @@ OnnxRuntime runtime_named(const std::string& name) {
 FusionTarget fusion_target(OnnxRuntime runtime, int64_t opset) {
   FusionTarget target;
   target.rotary = target.attention = opset >= kAttentionOpset;
+  target.skip_norms = has_own_kernels(runtime);
+  target.grouped_attention = !has_own_kernels(runtime);  // MultiHeadAttention has no groups
   target.cached_attention = target.attention;
   target.fixed_cache = target.attention && runtime != OnnxRuntime::kStandard;
+  target.float32_cache = runtime != OnnxRuntime::kCuda;  // its kernel is for halves
   return target;
 }
 
 std::span<const Lowering> composite_lowerings() {
   static constexpr std::array kRows = {
+      Lowering{"portwright.skip_rms_norm.default", skip_rms_norm},
+      Lowering{"portwright.skip_layer_norm.default", skip_layer_norm},
       Lowering{"portwright.rotary_embedding.default", rotary_embedding},
       Lowering{"portwright.attention.default", attention},
       Lowering{"portwright.cached_attention.default", cached_attention},

@@ -10,6 +10,9 @@ namespace {
 
 // (tensor of one integer or bool, symbol).
 void bind_item(const LoweringCall& call) {
+  if (is_floating_point(call.type(0).dtype)) {
+    throw Error(ErrorCode::kUnsupported, "a float that is read out of a tensor");
+  }
   Emitter& e = call.emit;
   const std::string item = e.cast(e.tensor(call.arg(0)), call.type(0).dtype, DType::kInt64);
   e.bind_symbol(bound_symbol(call.node), e.op("Reshape", {item, e.ints({1})}));

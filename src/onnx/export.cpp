@@ -116,14 +116,13 @@ void rename(std::vector<OnnxNode>& nodes,
   }
 }
 
-// The values that are given to the user, by the first name of each.
-std::unordered_map<ValueId, std::string> user_output_of(const Program& program) {
-  std::unordered_map<ValueId, std::string> names;
+// The values that are given to the user.
+std::unordered_set<ValueId> user_values(const Program& program) {
+  std::unordered_set<ValueId> found;
   for (size_t i = 0; i < program.outputs.size(); ++i) {
-    if (program.outputs[i].kind != OutputKind::kUserOutput) continue;
-    names.emplace(program.graph.outputs[i], program.outputs[i].target);
+    if (program.outputs[i].kind == OutputKind::kUserOutput) found.insert(program.graph.outputs[i]);
   }
-  return names;
+  return found;
 }
 
 // Gives outputs their names: the node that makes a value is renamed, and where that cannot be (an
@@ -135,19 +134,17 @@ void add_outputs(const Program& program, Emitter& emit, OnnxModel& model) {
   for (const OnnxInitializer& item : model.initializers) taken.insert(item.name);
   std::unordered_map<std::string, std::string> renamed;
   const Graph& graph = program.graph;
-  const auto returned = user_output_of(program);
+  const std::unordered_set<ValueId> returned = user_values(program);
+  std::unordered_map<ValueId, std::string> names;
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     const OutputSpec& spec = program.outputs[i];
-    const auto same = returned.find(graph.outputs[i]);
-    if (spec.kind != OutputKind::kUserOutput && same != returned.end()) {
-      model.mutations[spec.target] = same->second;  // named below: it is the user's
-      continue;
-    }
+    const bool is_mutation = spec.kind != OutputKind::kUserOutput;
+    if (is_mutation && returned.contains(graph.outputs[i])) continue;  // one output does for both
     std::string name = spec.target;
-    if (spec.kind != OutputKind::kUserOutput) name += "_mutated";
+    if (is_mutation) name += "_mutated";
     while (taken.contains(name)) name += "_output";
     taken.insert(name);
-    if (spec.kind != OutputKind::kUserOutput) model.mutations[spec.target] = name;
+    names.emplace(graph.outputs[i], name);
     const std::string& value = emit.value(graph.outputs[i]);
     if (made.contains(value) && !renamed.contains(value)) {
       renamed.emplace(value, name);
@@ -162,6 +159,10 @@ void add_outputs(const Program& program, Emitter& emit, OnnxModel& model) {
     model.outputs.push_back(value_info(name, graph.type(graph.outputs[i])));
   }
   rename(model.nodes, renamed);
+  for (size_t i = 0; i < graph.outputs.size(); ++i) {
+    if (program.outputs[i].kind == OutputKind::kUserOutput) continue;
+    model.mutations[program.outputs[i].target] = names.at(graph.outputs[i]);
+  }
 }
 
 // Drops nodes that nothing uses and adds to `used` what the others read.

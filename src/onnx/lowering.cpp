@@ -4,6 +4,7 @@
 #include <array>
 #include <unordered_map>
 
+#include "ir/promotion.h"
 #include "onnx/export.h"
 
 namespace portwright {
@@ -31,40 +32,8 @@ const std::unordered_map<std::string_view, LoweringFn>& built_in_table() {
   return kTable;
 }
 
-enum Category : int { kBoolean, kInteger, kFloating, kComplexes };
-
-Category category(DType dtype) {
-  if (dtype == DType::kBool) return kBoolean;
-  if (is_floating_point(dtype)) return kFloating;
-  return is_complex(dtype) ? kComplexes : kInteger;
-}
-
-// The wider of two dtypes of one category.
-DType wider(DType a, DType b) {
-  if (a == b) return a;
-  const bool halves = element_size(a) == 2 && element_size(b) == 2 && is_floating_point(a);
-  if (halves) return DType::kFloat32;  // float16 with bfloat16
-  if (element_size(a) == element_size(b)) {
-    return a == DType::kUInt8 || b == DType::kUInt8 ? DType::kInt16 : a;
-  }
-  const DType wide = element_size(a) > element_size(b) ? a : b;
-  return wide;
-}
-
-struct Operand {
-  DType dtype;
-  int rank;  // 2: a tensor with dims, 1: a scalar tensor, 0: a Python number
-};
-
-Operand operand_of(const LoweringCall& call, size_t i) {
-  if (call.is_tensor(i)) {
-    const TensorType& type = call.type(i);
-    return {type.dtype, type.shape.empty() ? 1 : 2};
-  }
-  const Argument& argument = call.arg(i);
-  if (std::holds_alternative<bool>(argument)) return {DType::kBool, 0};
-  if (std::holds_alternative<Expr>(argument)) return {DType::kInt64, 0};
-  return {DType::kFloat32, 0};
+TypedOperand operand_of(const LoweringCall& call, size_t i) {
+  return call.is_tensor(i) ? typed_operand(call.type(i)) : typed_number(call.arg(i));
 }
 
 }  // namespace
@@ -95,14 +64,7 @@ void LoweringCall::give_list(const std::vector<std::string>& values) const {
 }
 
 DType promoted(const LoweringCall& call, size_t a, size_t b) {
-  const Operand x = operand_of(call, a);
-  const Operand y = operand_of(call, b);
-  const Category cx = category(x.dtype);
-  const Category cy = category(y.dtype);
-  if (x.rank == y.rank) return cx == cy ? wider(x.dtype, y.dtype) : cx > cy ? x.dtype : y.dtype;
-  const Operand& high = x.rank > y.rank ? x : y;
-  const Operand& low = x.rank > y.rank ? y : x;
-  return category(low.dtype) > category(high.dtype) ? low.dtype : high.dtype;
+  return promote(operand_of(call, a), operand_of(call, b)).dtype;
 }
 
 }  // namespace portwright

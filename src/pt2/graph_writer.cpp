@@ -128,9 +128,10 @@ void GraphWriter::write_binding(const Node& node) {
 
 void GraphWriter::bind_item(SymbolId id, const std::string& tensor) {
   const std::string name = fresh("item");
+  const char* field = program_.symbols->info(id).is_float ? "as_sym_float" : "as_sym_int";
   state_.add_node("torch.ops.aten.item.default",
                   Json::array({named_argument("self", tensor_argument(tensor))}),
-                  Json::array({{{"as_sym_int", {{"as_name", name}}}}}), name);
+                  Json::array({{{field, {{"as_name", name}}}}}), name);
   symbols_.bind(id, name);
   write_data_guards(id);
 }

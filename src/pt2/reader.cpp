@@ -116,9 +116,24 @@ class FileReader {
       if (spec.kind == InputKind::kUserInput) {
         add_output(OutputKind::kUserInputMutation, spec.target, value);
       } else if (spec.kind == InputKind::kBuffer) {
+        require_own_memory(spec);
         add_output(OutputKind::kBufferMutation, spec.target, value);
       } else {
         unsupported("a graph that writes to '" + spec.target + "', a parameter or constant,");
+      }
+    }
+  }
+
+  // What else is in the memory of a buffer that is written to would change with it.
+  void require_own_memory(const InputSpec& written) const {
+    const auto mine = written.weight->source->bytes();
+    for (const InputSpec& other : file_.program.inputs) {
+      if (&other == &written || !other.weight) continue;
+      const auto theirs = other.weight->source->bytes();
+      if (mine.data() < theirs.data() + theirs.size() &&
+          theirs.data() < mine.data() + mine.size()) {
+        unsupported("a graph that writes to '" + written.target + "', which shares memory with '" +
+                    other.target + "',");
       }
     }
   }
@@ -129,16 +144,15 @@ class FileReader {
   }
 
   void read_outputs() {
-    const Scope& scope = reader_.scope();
     for (const Json& item : module_.at("signature").at("output_specs")) {
       const auto [kind, spec] = union_of(item);
       const Json& argument = spec.at("arg");
       if (kind == "buffer_mutation") {
         add_output(OutputKind::kBufferMutation, spec.at("buffer_name").get<std::string>(),
-                   scope.tensor(argument.at("name").get<std::string>()));
+                   reader_.last_value(argument.at("name").get<std::string>()));
       } else if (kind == "user_input_mutation") {
         add_output(OutputKind::kUserInputMutation, spec.at("user_input_name").get<std::string>(),
-                   scope.tensor(argument.at("name").get<std::string>()));
+                   reader_.last_value(argument.at("name").get<std::string>()));
       } else if (kind == "user_output") {
         read_user_output(argument);
       } else {
@@ -152,7 +166,7 @@ class FileReader {
     const auto [field, value] = union_of(argument);
     if (field == "as_tensor") {
       const std::string name = value.at("name").get<std::string>();
-      add_output(OutputKind::kUserOutput, name, reader_.scope().tensor(name));
+      add_output(OutputKind::kUserOutput, name, reader_.last_value(name));
       leaves.push_back({user_outputs_++, None{}, {}});
     } else if (field == "as_sym_int") {
       const NamedValue number = read_number(argument, reader_.scope());

@@ -18,10 +18,4 @@ ValueId Scope::tensor(const std::string& name) const {
   return *id;
 }
 
-void Scope::replace(ValueId old, ValueId now) {
-  for (auto& [name, value] : values_) {
-    if (auto* id = std::get_if<ValueId>(&value); id != nullptr && *id == old) *id = now;
-  }
-}
-
 }  // namespace portwright

@@ -21,8 +21,6 @@ class Scope {
   void define(const std::string& name, NamedValue value);
   const NamedValue& find(const std::string& name) const;
   ValueId tensor(const std::string& name) const;
-  // Every name of a tensor stands for another from here on.
-  void replace(ValueId old, ValueId now);
 
  private:
   std::unordered_map<std::string, NamedValue> values_;

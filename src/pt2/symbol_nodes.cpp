@@ -67,8 +67,9 @@ void SymbolNodes::add_source(const std::string& tensor, size_t dim, const Expr& 
 
 void SymbolNodes::bind(SymbolId id, const std::string& name) {
   const std::string text = to_sympy(const_cast<SymbolTable&>(symbols_).symbol(id), symbols_);
-  graph_.sym_int_values[name] = expression(text, nullptr);
-  bound_[id] = {{{"as_sym_int", {{"as_name", name}}}}, text, nullptr};
+  const bool is_float = symbols_.info(id).is_float;
+  (is_float ? graph_.sym_float_values : graph_.sym_int_values)[name] = expression(text, nullptr);
+  bound_[id] = {{{is_float ? "as_sym_float" : "as_sym_int", {{"as_name", name}}}}, text, nullptr};
 }
 
 void SymbolNodes::bind_size(SymbolId id, const std::string& tensor, size_t dim) {
@@ -223,6 +224,7 @@ SymbolNodes::Operand SymbolNodes::float_operand(const Real& real) {
   const std::string text = to_sympy(real, symbols_);
   if (const auto value = real.maybe_constant())
     return {{{"as_float", float_json(*value)}}, text, nullptr};
+  if (real.op() == RealOp::kFromData) return symbol(*real.numerator().symbol());
   bool from_data = false;
   real.for_each_symbol([&](SymbolId id) { from_data = from_data || symbols_.info(id).unbacked; });
   Json hint = nullptr;

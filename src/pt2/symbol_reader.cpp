@@ -1,96 +1,62 @@
 #include "pt2/symbol_reader.h"
 
+#include "ir/strides.h"
 #include "pt2/format.h"
+#include "pt2/sympy_functions.h"
 #include "pt2/sympy_reader.h"
 #include "pt2/torch_numbers.h"
 
 namespace portwright {
 namespace {
 
-Real as_real(const NamedValue& value) {
-  if (const auto* real = std::get_if<Real>(&value)) return *real;
-  if (const auto* expr = std::get_if<Expr>(&value)) return Real::ratio(*expr);
-  corrupt("arithmetic on something that is no number");
-}
+constexpr std::string_view kFloatPrefix = "zuf";  // of a symbol that holds a float of data
 
-struct Arithmetic {
-  Expr (*whole)(const Expr&, const Expr&);
-  RealOp real;
+// Targets of nodes, by what sympy_functions.cpp calls them: _SYM_OPS of torch's serialize.py.
+const std::map<std::string_view, std::string_view> kFunctions = {
+    {"_operator.add", "+"},         {"_operator.sub", "-"},
+    {"_operator.mul", "*"},         {"_operator.floordiv", "//"},
+    {"_operator.mod", "%"},         {"_operator.truediv", "/"},
+    {"_operator.pow", "**"},        {"_operator.neg", "negative"},
+    {"_operator.pos", "Identity"},  {"_operator.lshift", "LShift"},
+    {"_operator.rshift", "RShift"}, {"_operator.eq", "=="},
+    {"_operator.ne", "!="},         {"_operator.lt", "<"},
+    {"_operator.le", "<="},         {"_operator.gt", ">"},
+    {"_operator.ge", ">="},         {"_operator.and_", "and"},
+    {"_operator.or_", "or"},        {"torch.sym_not", "not"},
+    {"torch.sym_min", "min"},       {"torch.sym_max", "max"},
+    {"torch.sym_float", "ToFloat"}, {"torch.sym_int", "math.trunc"},
+    {"torch.sym_ite", "Where"},     {"torch.sym_sqrt", "torch._sym_sqrt"},
+    {"math.floor", "math.floor"},   {"math.ceil", "math.ceil"},
+    {"math.trunc", "math.trunc"},   {"round", "round"},
 };
-const std::map<std::string_view, Arithmetic> kArithmetic = {
-    {"_operator.add", {[](const Expr& a, const Expr& b) { return a + b; }, RealOp::kAdd}},
-    {"_operator.sub", {[](const Expr& a, const Expr& b) { return a - b; }, RealOp::kSub}},
-    {"_operator.mul", {[](const Expr& a, const Expr& b) { return a * b; }, RealOp::kMul}},
-    {"_operator.floordiv", {&floor_div, RealOp::kFloorDiv}},
-    {"_operator.mod", {&mod, RealOp::kMod}},
-    {"torch.sym_min", {&min, RealOp::kMin}},
-    {"torch.sym_max", {&max, RealOp::kMax}},
-};
-const std::map<std::string_view, RealOp> kFloatOnly = {{"_operator.truediv", RealOp::kTrueDiv},
-                                                       {"_operator.pow", RealOp::kPow}};
-const std::map<std::string_view, Relation> kRelations = {
-    {"_operator.eq", Relation::kEq}, {"_operator.ne", Relation::kNe},
-    {"_operator.lt", Relation::kLt}, {"_operator.le", Relation::kLe},
-    {"_operator.gt", Relation::kGt}, {"_operator.ge", Relation::kGe}};
-const std::map<std::string_view, Rounding> kRoundings = {{"math.floor", Rounding::kFloor},
-                                                         {"math.ceil", Rounding::kCeil},
-                                                         {"math.trunc", Rounding::kTrunc},
-                                                         {"torch.sym_int", Rounding::kTrunc}};
 
-const Predicate& as_predicate(const NamedValue& value) {
-  const auto* predicate = std::get_if<Predicate>(&value);
-  if (predicate == nullptr) corrupt("logic on something that is no condition");
-  return *predicate;
-}
-
-[[noreturn]] void unsupported(const std::string& target) {
-  throw Error(ErrorCode::kUnsupported, "'" + target + "' on sizes in a .pt2 file is not supported");
-}
-
-NamedValue apply_unary(const std::string& target, const NamedValue& value, SymbolTable& symbols) {
-  const auto* expr = std::get_if<Expr>(&value);
-  if (target == "torch.sym_not") return !as_predicate(value);
-  if (target == "torch.sym_float") return as_real(value);
-  if (target == "torch.sym_sqrt") return Real::unary(RealOp::kSqrt, as_real(value));
-  if (target == "_operator.neg") {
-    if (expr != nullptr) return -*expr;
-    return Real::unary(RealOp::kNeg, as_real(value));
-  }
-  const auto rounding = kRoundings.find(target);
-  if (rounding == kRoundings.end()) unsupported(target);
-  if (expr != nullptr) return *expr;
-  return round_to_int(as_real(value), rounding->second, &symbols);
+Number number_of(const NamedValue& value) {
+  return std::visit(
+      [](const auto& item) -> Number {
+        if constexpr (std::is_same_v<std::decay_t<decltype(item)>, ValueId>) {
+          corrupt("arithmetic on a tensor");
+        } else {
+          return item;
+        }
+      },
+      value);
 }
 
 }  // namespace
 
 NamedValue SymbolReader::apply(const std::string& target, const std::vector<NamedValue>& operands,
                                SymbolTable& symbols) {
-  if (operands.size() == 1) return apply_unary(target, operands[0], symbols);
-  if (operands.size() != 2) unsupported(target);
-  const auto* a = std::get_if<Expr>(&operands[0]);
-  const auto* b = std::get_if<Expr>(&operands[1]);
-  const bool whole = a != nullptr && b != nullptr;
-  if (const auto found = kArithmetic.find(target); found != kArithmetic.end()) {
-    if (whole) return found->second.whole(*a, *b);
-    return Real::binary(found->second.real, as_real(operands[0]), as_real(operands[1]));
+  Numbers numbers;
+  for (const NamedValue& operand : operands) numbers.push_back(number_of(operand));
+  const auto function = kFunctions.find(target);
+  const auto result = function == kFunctions.end()
+                          ? std::nullopt
+                          : apply_function(function->second, numbers, symbols);
+  if (!result) {
+    throw Error(ErrorCode::kUnsupported,
+                "'" + target + "' on these sizes in a .pt2 file is not supported");
   }
-  if (const auto found = kRelations.find(target); found != kRelations.end()) {
-    if (whole) return Predicate::compare(*a, found->second, *b);
-    return Predicate::compare(as_real(operands[0]), found->second, as_real(operands[1]));
-  }
-  if (target == "_operator.and_") return as_predicate(operands[0]) && as_predicate(operands[1]);
-  if (target == "_operator.or_") return as_predicate(operands[0]) || as_predicate(operands[1]);
-  if (whole && target == "_operator.truediv") return Real::ratio(*a, *b);
-  constexpr int64_t kMaxExponent = 16;
-  if (whole && target == "_operator.pow" && b->is_constant() && b->constant() >= 0 &&
-      b->constant() <= kMaxExponent) {
-    return pow(*a, b->constant());
-  }
-  if (const auto found = kFloatOnly.find(target); found != kFloatOnly.end()) {
-    return Real::binary(found->second, as_real(operands[0]), as_real(operands[1]));
-  }
-  unsupported(target);
+  return std::visit([](const auto& item) -> NamedValue { return item; }, *result);
 }
 
 void SymbolReader::read_hints(const Json& graph) {
@@ -115,7 +81,9 @@ Expr SymbolReader::symbol(const std::string& name) {
   if (found != known_.end()) return found->second;
   SymbolInfo info;
   info.name = name;
-  info.unbacked = name.starts_with('u');
+  info.is_float = name.starts_with(kFloatPrefix);
+  info.unbacked = name.starts_with('u') || info.is_float;
+  info.is_size = !info.is_float;
   info.origin = "the size '" + name + "' of the .pt2 file";
   const auto range = ranges_.find(name);
   if (range != ranges_.end()) {
@@ -139,7 +107,20 @@ Expr SymbolReader::size(const Json& sym_int) {
   if (field == "as_int") return value.get<int64_t>();
   if (field != "as_expr") corrupt("a size with the field '" + field + "'");
   return read_sympy(value.at("expr_str").get<std::string>(), *program_.symbols,
-                    [this](const std::string& name) { return symbol(name); });
+                    [this](const std::string& name) { return number(name); });
+}
+
+std::optional<Number> SymbolReader::unknown(const Json& sym) {
+  const auto [field, value] = union_of(sym);
+  if (field != "as_expr") return std::nullopt;
+  return read_sympy_number(value.at("expr_str").get<std::string>(), *program_.symbols,
+                           [this](const std::string& name) { return number(name); });
+}
+
+Number SymbolReader::number(const std::string& name) {
+  const Expr expr = symbol(name);
+  if (name.starts_with(kFloatPrefix)) return Real::from_data(expr);
+  return expr;
 }
 
 TensorType SymbolReader::type(const Json& meta) {
@@ -156,13 +137,8 @@ TensorType SymbolReader::type(const Json& meta) {
   std::vector<Expr> strides;
   for (const Json& stride : meta.at("strides")) strides.push_back(size(stride));
   if (strides.size() != type.rank()) corrupt("a tensor has more or fewer strides than sizes");
-  Expr expected = 1;
-  bool contiguous = true;
-  for (size_t i = type.rank(); i-- > 0; expected = expected * type.shape[i]) {
-    contiguous = contiguous && (strides[i] == expected || type.shape[i].is_constant(1));
-  }
-  if (!contiguous) type.strides = std::move(strides);
-  return type;
+  type.strides = std::move(strides);
+  return normalized(std::move(type));
 }
 
 }  // namespace portwright

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "pt2/scope.h"
+#include "pt2/sympy_functions.h"
 
 namespace portwright {
 
@@ -17,6 +19,8 @@ class SymbolReader {
   void read_hints(const Json& graph);
   // {"as_int": 4} or {"as_expr": ...}.
   Expr size(const Json& sym_int);
+  // What a SymFloat or SymBool of the document stands for; nothing where it is a constant.
+  std::optional<Number> unknown(const Json& sym);
   // dtype and shape of a TensorMeta; Error(kUnsupported) for what is no dense tensor on the CPU.
   TensorType type(const Json& meta);
   // The result of Python arithmetic: "_operator.add" and the like. Error(kUnsupported).
@@ -25,6 +29,7 @@ class SymbolReader {
 
  private:
   Expr symbol(const std::string& name);
+  Number number(const std::string& name);
 
   Program& program_;
   const Json& ranges_;

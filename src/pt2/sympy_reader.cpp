@@ -1,10 +1,9 @@
 #include "pt2/sympy_reader.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
-#include <map>
-#include <variant>
-#include <vector>
+#include <string>
 
 #include "base/error.h"
 
@@ -13,201 +12,154 @@ namespace {
 
 constexpr int kMaxDepth = 200;
 
-using Number = std::variant<Expr, Real>;
-using Numbers = std::vector<Number>;
+using SymbolOf = std::function<Number(const std::string&)>;
+using SizeOf = std::function<Expr(const std::string&, size_t)>;
 
-Real as_real(const Number& number) {
-  if (const auto* real = std::get_if<Real>(&number)) return *real;
-  return Real::ratio(std::get<Expr>(number));
-}
-
-// Exact on two integers, else on floats.
-template <typename Whole>
-Number binary(const Number& a, const Number& b, Whole whole, RealOp op) {
-  const auto* x = std::get_if<Expr>(&a);
-  const auto* y = std::get_if<Expr>(&b);
-  if (x != nullptr && y != nullptr) return whole(*x, *y);
-  return Real::binary(op, as_real(a), as_real(b));
-}
-
-Number plus(const Number& a, const Number& b) {
-  return binary(a, b, [](const Expr& x, const Expr& y) { return x + y; }, RealOp::kAdd);
-}
-Number times(const Number& a, const Number& b) {
-  return binary(a, b, [](const Expr& x, const Expr& y) { return x * y; }, RealOp::kMul);
-}
-Number lesser(const Number& a, const Number& b) {
-  return binary(a, b, [](const Expr& x, const Expr& y) { return min(x, y); }, RealOp::kMin);
-}
-Number greater(const Number& a, const Number& b) {
-  return binary(a, b, [](const Expr& x, const Expr& y) { return max(x, y); }, RealOp::kMax);
-}
-
+// By how tightly they bind: srepr's calls are read by the same rules as Python's operators.
 class SympyParser {
  public:
-  SympyParser(std::string_view text, SymbolTable& table,
-              const std::function<Expr(const std::string&)>& symbol)
-      : text_(text), table_(table), symbol_(symbol) {}
+  // One of `symbol`, for sizes, and `size`, for guards, in which inputs are called by name.
+  SympyParser(std::string_view text, SymbolTable& table, const SymbolOf* symbol, const SizeOf* size)
+      : text_(text), table_(table), symbol_(symbol), size_(size) {}
 
-  // A reader of guards, in which inputs are called by name.
-  SympyParser(std::string_view text, SymbolTable& table,
-              const std::function<Expr(const std::string&)>& symbol,
-              const std::function<Expr(const std::string&, size_t)>& size)
-      : text_(text), table_(table), symbol_(symbol), size_(&size) {}
-
-  // a >= b, or an equality written Eq(a, b).
-  Predicate comparison() {
-    static constexpr std::array kRelations = {
-        std::pair{"==", Relation::kEq}, std::pair{"!=", Relation::kNe},
-        std::pair{"<=", Relation::kLe}, std::pair{">=", Relation::kGe},
-        std::pair{"<", Relation::kLt},  std::pair{">", Relation::kGt}};
-    const Expr left = expr_of(sum());
+  Number read() {
+    Number number = either();
     skip_space();
-    for (const auto& [token, relation] : kRelations) {
-      if (!text_.substr(at_).starts_with(token)) continue;
-      at_ += std::string_view(token).size();
-      const Expr right = expr_of(sum());
-      if (at_ != text_.size()) unsupported("a condition");
-      return Predicate::compare(left, relation, right);
-    }
-    unsupported("a condition");
+    if (at_ != text_.size()) unknown_rest();
+    return number;
   }
 
-  Expr whole() {
-    const Number number = sum();
-    skip_space();
-    if (at_ != text_.size()) fail();
-    const auto* expr = std::get_if<Expr>(&number);
-    if (expr == nullptr) unsupported("a float");
-    return *expr;
+  template <typename Wanted>
+  Wanted read_as(const char* otherwise) {
+    const Number number = read();
+    const auto* wanted = std::get_if<Wanted>(&number);
+    if (wanted == nullptr) unsupported(otherwise);
+    return *wanted;
   }
 
  private:
+  Number either() {
+    Number left = both();
+    while (take_word("or")) left = apply("or", {left, both()});
+    return left;
+  }
+
+  Number both() {
+    Number left = negation();
+    while (take_word("and")) left = apply("and", {left, negation()});
+    return left;
+  }
+
+  Number negation() {
+    bool negative = false;
+    while (take_word("not")) negative = !negative;
+    const Number condition = comparison();
+    return negative ? apply("not", {condition}) : condition;
+  }
+
+  Number comparison() {
+    static constexpr std::array<std::string_view, 6> kRelations = {
+        "==", "!=", "<=", ">=", "<", ">"};
+    Number left = sum();
+    const std::string_view relation = take_one_of(kRelations);
+    return relation.empty() ? left : apply(relation, {left, sum()});
+  }
+
   Number sum() {
-    if (++depth_ > kMaxDepth) fail();
-    Number total = take('-') ? times(Expr(-1), product()) : product();
-    while (true) {
-      if (take('+')) {
-        total = plus(total, product());
-      } else if (take('-')) {
-        total = plus(total, times(Expr(-1), product()));
-      } else {
-        --depth_;
-        return total;
-      }
+    static constexpr std::array<std::string_view, 2> kSums = {"+", "-"};
+    Number total = product();
+    for (auto op = take_one_of(kSums); !op.empty(); op = take_one_of(kSums)) {
+      total = apply(op, {total, product()});
     }
+    return total;
   }
 
   Number product() {
+    static constexpr std::array<std::string_view, 4> kProducts = {"*", "//", "/", "%"};
     Number total = factor();
-    while (true) {
-      if (take('*')) {
-        total = times(total, factor());
-      } else if (take('/')) {
-        need('/');
-        total = floor_div(expr_of(total), expr_of(factor()));
-      } else if (take('%')) {
-        total = mod(expr_of(total), expr_of(factor()));
-      } else {
-        return total;
-      }
+    for (auto op = take_one_of(kProducts); !op.empty(); op = take_one_of(kProducts)) {
+      total = apply(op, {total, factor()});
     }
+    return total;
+  }
+
+  // Whatever nests does so through here.
+  Number factor() {
+    if (++depth_ > kMaxDepth) fail();
+    const Number number = take('-') ? apply("negative", {factor()}) : power();
+    --depth_;
+    return number;
+  }
+
+  Number power() {
+    static constexpr std::array<std::string_view, 1> kPowers = {"**"};
+    const Number base = operand();
+    return take_one_of(kPowers).empty() ? base : apply("**", {base, factor()});
+  }
+
+  Number operand() {
+    skip_space();
+    if (take('(')) {
+      Number inner = either();
+      if (take_word("if")) inner = choice(inner);
+      if (!take(')')) unknown_rest();
+      return inner;
+    }
+    if (at_ < text_.size() && is_digit(text_[at_])) return literal();
+    return named_operand(word());
+  }
+
+  // (then if condition else otherwise), after the "if".
+  Number choice(const Number& then) {
+    const Number condition = either();
+    if (!take_word("else")) fail();
+    return apply("Where", {condition, then, either()});
+  }
+
+  Number named_operand(const std::string& name) {
+    if (name == "L") return input_size();
+    if (name == "Symbol") return symbol();
+    if (name == "Integer") return integer_argument();
+    if (name == "Float") return float_argument();
+    if (const auto constant = find_constant(name)) return *constant;
+    need('(');
+    Numbers operands;
+    while (!take(')')) {
+      operands.push_back(either());
+      if (!take(',') && !at(')')) unknown_rest();
+    }
+    return apply(name, operands);
+  }
+
+  Number apply(std::string_view name, const Numbers& operands) const {
+    const auto result = apply_function(name, operands, table_);
+    if (!result) unsupported(std::string(name));
+    return *result;
   }
 
   // L['y']['k'][0].size()[1]
   Expr input_size() {
     constexpr std::string_view kSize = ".size()[";
+    constexpr std::array<std::string_view, 2> kOthers = {".stride()[", ".storage_offset()"};
     const size_t end = text_.find(kSize, at_);
+    for (std::string_view other : kOthers) {
+      if (text_.find(other, at_) < end) unsupported("the layout of an input");
+    }
     if (size_ == nullptr || end == std::string_view::npos) fail();
     const std::string path(text_.substr(at_, end - at_));
     at_ = end + kSize.size();
-    const int64_t dim = integer();
+    const auto dim = number<size_t>();
     need(']');
-    return (*size_)(path, static_cast<size_t>(dim));
+    return (*size_)(path, dim);
   }
 
-  Number factor() {
-    skip_space();
-    if (take('(')) {
-      Number inner = sum();
-      need(')');
-      return inner;
-    }
-    if (take('-')) return times(Expr(-1), factor());
-    if (at_ < text_.size() && std::isdigit(static_cast<unsigned char>(text_[at_])) != 0) {
-      return Expr(integer());
-    }
-    return call(word());
-  }
-
-  Number call(const std::string& name) {
-    if (name == "L") return input_size();
-    if (name == "Symbol") return symbol_(named());
-    if (name == "Integer") return Expr(integer_argument());
-    if (name == "Float") return float_argument();
-    need('(');
-    Numbers operands;
-    while (!take(')')) {
-      operands.push_back(sum());
-      take(',');
-    }
-    return apply(name, operands);
-  }
-
-  Number apply(const std::string& name, const Numbers& operands) {
-    static const std::map<std::string_view, Number (*)(const Number&, const Number&)> kFolds = {
-        {"Add", &plus}, {"Mul", &times}, {"Min", &lesser}, {"Max", &greater}};
-    const auto fold = kFolds.find(name);
-    if (fold != kFolds.end() && !operands.empty()) {
-      Number total = operands[0];
-      for (size_t i = 1; i < operands.size(); ++i) total = fold->second(total, operands[i]);
-      return total;
-    }
-    static const std::map<std::string_view, Expr (*)(const Expr&, const Expr&)> kDivisions = {
-        {"FloorDiv", &floor_div},
-        {"CleanDiv", &floor_div},
-        {"CeilDiv", &ceil_div},
-        {"Mod", &mod},
-        {"PythonMod", &mod}};
-    const auto division = kDivisions.find(name);
-    if (division != kDivisions.end() && operands.size() == 2) {
-      return division->second(expr_of(operands[0]), expr_of(operands[1]));
-    }
-    static const std::map<std::string_view, Rounding> kRoundings = {
-        {"FloorToInt", Rounding::kFloor},
-        {"CeilToInt", Rounding::kCeil},
-        {"TruncToInt", Rounding::kTrunc},
-        {"RoundToInt", Rounding::kHalfEven}};
-    const auto rounding = kRoundings.find(name);
-    if (rounding != kRoundings.end() && operands.size() == 1) {
-      return round_to_int(as_real(operands[0]), rounding->second, &table_);
-    }
-    if (name == "ToFloat" && operands.size() == 1) return as_real(operands[0]);
-    if (name == "IntTrueDiv" && operands.size() == 2) {
-      return Real::ratio(expr_of(operands[0]), expr_of(operands[1]));
-    }
-    if (name == "FloatTrueDiv" && operands.size() == 2) {
-      return Real::binary(RealOp::kTrueDiv, as_real(operands[0]), as_real(operands[1]));
-    }
-    if ((name == "Pow" || name == "PowByNatural") && operands.size() == 2) {
-      const auto exponent = expr_of(operands[1]).maybe_constant();
-      if (exponent && *exponent >= 0 && *exponent <= kMaxExponent) {
-        return pow(expr_of(operands[0]), *exponent);
-      }
-    }
-    unsupported(name);
-  }
-
-  static constexpr int64_t kMaxExponent = 16;
-
-  const Expr& expr_of(const Number& number) const {
-    const auto* expr = std::get_if<Expr>(&number);
-    if (expr == nullptr) unsupported("a float among integers");
-    return *expr;
+  Number symbol() {
+    if (symbol_ == nullptr) fail();
+    return (*symbol_)(quoted_argument());
   }
 
   // ('s0', positive=True, integer=True): the first argument, the others are skipped.
-  std::string named() {
+  std::string quoted_argument() {
     need('(');
     need('\'');
     const size_t start = at_;
@@ -219,25 +171,35 @@ class SympyParser {
     return name;
   }
 
-  int64_t integer_argument() {
+  Expr integer_argument() {
     need('(');
     const bool negative = take('-');
-    const int64_t value = integer();
+    const auto value = number<int64_t>();
     need(')');
     return negative ? -value : value;
   }
 
-  Number float_argument() {
-    const std::string digits = named();
+  Real float_argument() {
+    const std::string digits = quoted_argument();
     double value = 0;
     const auto end = digits.data() + digits.size();
     if (std::from_chars(digits.data(), end, value).ptr != end) fail();
-    return Real(value);
+    return value;
   }
 
-  int64_t integer() {
+  // 12, 0.5 or 1e-05.
+  Number literal() {
+    size_t end = at_;
+    while (end < text_.size() && is_digit(text_[end])) ++end;
+    const bool fraction = end < text_.size() && (text_[end] == '.' || text_[end] == 'e');
+    if (fraction) return Real(number<double>());
+    return Expr(number<int64_t>());
+  }
+
+  template <typename T>
+  T number() {
     skip_space();
-    int64_t value = 0;
+    T value{};
     const char* start = text_.data() + at_;
     const auto [end, error] = std::from_chars(start, text_.data() + text_.size(), value);
     if (error != std::errc()) fail();
@@ -245,23 +207,48 @@ class SympyParser {
     return value;
   }
 
+  static bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
+  static bool is_in_word(char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.';
+  }
+
   std::string word() {
     skip_space();
     const size_t start = at_;
-    while (at_ < text_.size() &&
-           (std::isalnum(static_cast<unsigned char>(text_[at_])) != 0 || text_[at_] == '_')) {
-      ++at_;
-    }
+    while (at_ < text_.size() && is_in_word(text_[at_])) ++at_;
     if (start == at_) fail();
     return std::string(text_.substr(start, at_ - start));
+  }
+
+  bool take_word(std::string_view expected) {
+    skip_space();
+    const std::string_view rest = text_.substr(at_);
+    if (!rest.starts_with(expected)) return false;
+    if (rest.size() > expected.size() && is_in_word(rest[expected.size()])) return false;
+    at_ += expected.size();
+    return true;
+  }
+
+  // The first that stands here, or nothing.
+  std::string_view take_one_of(std::span<const std::string_view> tokens) {
+    skip_space();
+    for (std::string_view token : tokens) {
+      if (!text_.substr(at_).starts_with(token)) continue;
+      at_ += token.size();
+      return token;
+    }
+    return {};
   }
 
   void skip_space() {
     while (at_ < text_.size() && text_[at_] == ' ') ++at_;
   }
-  bool take(char c) {
+  bool at(char c) {
     skip_space();
-    if (at_ >= text_.size() || text_[at_] != c) return false;
+    return at_ < text_.size() && text_[at_] == c;
+  }
+  bool take(char c) {
+    if (!at(c)) return false;
     ++at_;
     return true;
   }
@@ -269,9 +256,16 @@ class SympyParser {
     if (!take(c)) fail();
   }
 
+  // Python that torch writes and that is no arithmetic: "a & b".
+  [[noreturn]] void unknown_rest() {
+    static constexpr std::array<std::string_view, 3> kOthers = {"&", "|", "^"};
+    const std::string_view found = take_one_of(kOthers);
+    if (found.empty()) fail();
+    unsupported("'" + std::string(found) + "'");
+  }
   [[noreturn]] void fail() const {
     throw Error(ErrorCode::kCorrupt, "'" + std::string(text_) + "' at " + std::to_string(at_ + 1) +
-                                         " is no size as torch.export writes them");
+                                         " is no size or condition as torch.export writes them");
   }
   [[noreturn]] void unsupported(const std::string& what) const {
     throw Error(ErrorCode::kUnsupported,
@@ -281,25 +275,24 @@ class SympyParser {
 
   std::string_view text_;
   SymbolTable& table_;
-  const std::function<Expr(const std::string&)>& symbol_;
-  const std::function<Expr(const std::string&, size_t)>* size_ = nullptr;
+  const SymbolOf* symbol_;
+  const SizeOf* size_;
   size_t at_ = 0;
   int depth_ = 0;
 };
 
 }  // namespace
 
-Expr read_sympy(std::string_view text, SymbolTable& table,
-                const std::function<Expr(const std::string&)>& symbol) {
-  return SympyParser(text, table, symbol).whole();
+Expr read_sympy(std::string_view text, SymbolTable& table, const SymbolOf& symbol) {
+  return SympyParser(text, table, &symbol, nullptr).read_as<Expr>("no integer");
 }
 
-Predicate read_guard(std::string_view text, SymbolTable& table,
-                     const std::function<Expr(const std::string&, size_t)>& size) {
-  const std::function<Expr(const std::string&)> no_symbols = [&](const std::string&) -> Expr {
-    throw Error(ErrorCode::kCorrupt, "a symbol in the guard '" + std::string(text) + "'");
-  };
-  return SympyParser(text, table, no_symbols, size).comparison();
+Number read_sympy_number(std::string_view text, SymbolTable& table, const SymbolOf& symbol) {
+  return SympyParser(text, table, &symbol, nullptr).read();
+}
+
+Predicate read_guard(std::string_view text, SymbolTable& table, const SizeOf& size) {
+  return SympyParser(text, table, nullptr, &size).read_as<Predicate>("no condition");
 }
 
 }  // namespace portwright

@@ -12,6 +12,7 @@ std::string call(std::string_view function, const std::string& a, const std::str
 }
 
 std::string symbol_text(const SymbolTable& symbols, SymbolId id) {
+  if (symbols.info(id).is_float) return "Symbol('" + torch_symbol(symbols, id) + "')";
   const char* assumptions =
       symbols.info(id).unbacked ? "', integer=True)" : "', positive=True, integer=True)";
   return "Symbol('" + torch_symbol(symbols, id) + assumptions;
@@ -77,7 +78,8 @@ const char* relation_function(Relation relation) {
 }  // namespace
 
 std::string torch_symbol(const SymbolTable& symbols, SymbolId id) {
-  return (symbols.info(id).unbacked ? "u" : "s") + std::to_string(id);
+  const SymbolInfo& info = symbols.info(id);
+  return (info.is_float ? "zuf" : info.unbacked ? "u" : "s") + std::to_string(id);
 }
 
 std::string to_sympy(const Expr& expr, const SymbolTable& symbols) {
@@ -104,6 +106,7 @@ std::string to_sympy(const Real& real, const SymbolTable& symbols) {
     if (real.denominator().is_constant(1)) return "ToFloat(" + numerator + ")";
     return call("IntTrueDiv", numerator, to_sympy(real.denominator(), symbols));
   }
+  if (real.op() == RealOp::kFromData) return to_sympy(real.numerator(), symbols);
   const auto operands = real.operands();
   const std::string first = to_sympy(operands[0], symbols);
   if (operands.size() == 1) {

@@ -57,6 +57,11 @@ class Parser {
       need(")");
       return Real::ratio(numerator, denominator);
     }
+    if (name == "data") {
+      const Expr symbol = sum();
+      need(")");
+      return Real::from_data(symbol);
+    }
     for (const RealOpName& entry : kRealOps) {
       if (entry.name != name) continue;
       const Real first = real();

@@ -118,6 +118,7 @@ std::string to_string(const Real& real) {
   if (real.op() == RealOp::kRatio) {
     return "ratio(" + to_string(real.numerator()) + ", " + to_string(real.denominator()) + ")";
   }
+  if (real.op() == RealOp::kFromData) return "data(" + to_string(real.numerator()) + ")";
   std::string text;
   for (const Real& operand : real.operands())
     text += (text.empty() ? "" : ", ") + to_string(operand);

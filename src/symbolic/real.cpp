@@ -1,6 +1,7 @@
 #include "symbolic/real.h"
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -156,6 +157,14 @@ Real Real::ratio(const Expr& numerator, const Expr& denominator) {
   return Real(std::move(node));
 }
 
+Real Real::from_data(const Expr& symbol) {
+  auto node = std::make_shared<Node>();
+  node->op = RealOp::kFromData;
+  node->numerator = symbol;
+  node->hash = mix(5, symbol.hash());
+  return Real(std::move(node));
+}
+
 Real Real::binary(RealOp op, const Real& a, const Real& b) {
   if (a.op() == RealOp::kConstant && b.op() == RealOp::kConstant) {
     return Real(apply(op, a.node_->value, b.node_->value));
@@ -222,6 +231,8 @@ double Real::evaluate(std::span<const int64_t> values) const {
     case RealOp::kRatio:
       return static_cast<double>(portwright::evaluate(node_->numerator, values)) /
              static_cast<double>(portwright::evaluate(node_->denominator, values));
+    case RealOp::kFromData:
+      return std::bit_cast<double>(portwright::evaluate(node_->numerator, values));
     default: break;
   }
   const double a = node_->operands[0].evaluate(values);
@@ -231,7 +242,8 @@ double Real::evaluate(std::span<const int64_t> values) const {
 
 Real Real::substitute(const std::function<std::optional<Expr>(SymbolId)>& replacement) const {
   switch (node_->op) {
-    case RealOp::kConstant: return *this;
+    case RealOp::kConstant:
+    case RealOp::kFromData: return *this;
     case RealOp::kRatio:
       return ratio(portwright::substitute(node_->numerator, replacement),
                    portwright::substitute(node_->denominator, replacement));

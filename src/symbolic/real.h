@@ -23,6 +23,7 @@ namespace portwright {
 enum class RealOp : uint8_t {
   kConstant,  // value
   kRatio,     // numerator / denominator, exact
+  kFromData,  // what data decides: the numerator is its symbol
   kAdd,
   kSub,
   kMul,
@@ -46,12 +47,14 @@ class Real {
  public:
   Real(double constant);  // NOLINT: constants are reals
   static Real ratio(const Expr& numerator, const Expr& denominator = 1);
+  // The float of a symbol that SymbolInfo::is_float marks.
+  static Real from_data(const Expr& symbol);
   static Real binary(RealOp op, const Real& a, const Real& b);
   static Real unary(RealOp op, const Real& a);
 
   RealOp op() const;
   std::optional<double> maybe_constant() const;
-  // For kRatio.
+  // For kRatio; for kFromData the symbol and 1.
   const Expr& numerator() const;
   const Expr& denominator() const;
   // Operands of binary (2) and unary (1) operations.

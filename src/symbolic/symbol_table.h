@@ -28,6 +28,7 @@ struct SymbolInfo {
   std::string origin;      // "input_ids.size(1)", for messages
   bool unbacked = false;   // the value comes from data, not from an input's shape
   bool is_size = true;     // a tensor dimension; reasoning may assume it is neither 0 nor 1
+  bool is_float = false;   // from data: a value is the bits of a double, see Real::from_data
   bool from_user = false;  // an explicit Dim(min, max): a guard that narrows it is an error
 };
 

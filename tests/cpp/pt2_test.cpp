@@ -1,5 +1,6 @@
 // The .pt2 format without torch: schemas, names, zip, and the document of a program.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -21,10 +22,29 @@ namespace {
 
 using Json = nlohmann::json;
 
-// A file of this test's own: tests run beside each other.
+// A folder of this process, gone when it ends: other runs of the tests may go on beside it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder()
+      : path_(std::filesystem::path(::testing::TempDir()) /
+              ("portwright-tests-" + std::to_string(getpid()))) {
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 std::string temporary(const std::string& name) {
-  const std::string test = ::testing::UnitTest::GetInstance()->current_test_info()->name();
-  return (std::filesystem::path(::testing::TempDir()) / (test + "-" + name)).string();
+  static const TemporaryFolder kFolder;
+  return (kFolder.path() / name).string();
 }
 
 std::string contents(const std::string& path) {

@@ -1,6 +1,9 @@
 // Canonical forms, ranges, guards and what is learnt from them.
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <vector>
+
 #include "base/error.h"
 #include "symbolic/symbol_table.h"
 
@@ -123,6 +126,27 @@ TEST_F(Symbolic, OverflowIsAnErrorNotAWrapAround) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kOverflow);
   }
+}
+
+TEST_F(Symbolic, AFloatOfDataIsTheBitsOfItsSymbol) {
+  SymbolInfo data;
+  data.name = "zuf0";
+  data.unbacked = true;
+  data.is_float = true;
+  const Expr symbol = table.add_symbol(std::move(data));
+  const Real given = Real::from_data(symbol);
+  const Real scaled = Real::binary(RealOp::kMul, given, Real::ratio(s));
+  std::vector<int64_t> values(table.hints().begin(), table.hints().end());
+  values[*symbol.symbol()] = std::bit_cast<int64_t>(0.75);
+  EXPECT_EQ(scaled.evaluate(values), 6.0);
+  EXPECT_EQ(parse_real(to_string(scaled), table), scaled);
+  EXPECT_EQ(evaluate(round_to_int(given, Rounding::kCeil, &table), values), 1);
+  const Predicate large = Predicate::compare(given, Relation::kGt, Real(0.5));
+  EXPECT_TRUE(large.evaluate(values));
+  EXPECT_EQ(table.decide(large), std::nullopt);
+  std::vector<SymbolId> found;
+  large.for_each_symbol([&](SymbolId id) { found.push_back(id); });
+  EXPECT_EQ(found, std::vector<SymbolId>{*symbol.symbol()});
 }
 
 }  // namespace

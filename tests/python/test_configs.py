@@ -31,7 +31,7 @@ SHARED: dict[str, Any] = {
     "dynamic_shapes": None,
     "prefer_deferred_runtime_asserts_over_guards": False,
 }
-# The page's fields in its order; weights, bfloat16_in_float32 and allow_data_assumptions are ours.
+# The page's fields in its order; weights, ort_fusions and the like are ours.
 FIELDS: list[tuple[type[DynamoConfig], dict[str, Any]]] = [
     (DynamoConfig, {"export_format": ExportFormat.DYNAMO, **SHARED}),
     (
@@ -44,6 +44,8 @@ FIELDS: list[tuple[type[DynamoConfig], dict[str, Any]]] = [
             "external_data": True,
             "weights": "copy",
             "optimize": True,
+            "ort_fusions": None,
+            "last_token_logits": False,
             "export_params": True,
             "keep_initializers_as_inputs": False,
             "bfloat16_in_float32": True,

@@ -111,3 +111,97 @@ def test_a_class_that_is_not_there_is_named(tmp_path: Path) -> None:
             new.writestr(name, old.read(name).replace(b"builtins.list", b"another.class"))
     with pytest.raises(errors.CorruptFileError, match="containers"):
         portwright.load(bad)
+
+
+class Patches(torch.nn.Module):
+    """torch's guards on its sizes have max(), floor division and remainders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.projection = torch.nn.Conv2d(3, 4, 3, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.projection(x)
+        positions = torch.arange(y.shape[-1] * y.shape[-2])
+        return y.flatten(2).transpose(1, 2) + positions[:, None]
+
+
+def test_guards_of_torch_accept_and_refuse_what_torch_does(tmp_path: Path) -> None:
+    auto = torch.export.Dim.AUTO
+    model = Patches().eval()
+    program = torch.export.export(
+        model, (torch.randn(2, 3, 12, 12),), dynamic_shapes=({2: auto, 3: auto},)
+    )
+    assert any("max(" in guard for guard in program._guards_code)
+    torch.export.save(program, tmp_path / "torch.pt2")
+    ours = portwright.load(tmp_path / "torch.pt2").module()
+    theirs = program.module()
+    accepted = {}
+    for height in range(2, 9):
+        x = torch.randn(2, 3, height, 9)
+        try:
+            expected = theirs(x)
+        except (AssertionError, RuntimeError):
+            expected = None
+        accepted[height] = expected is not None
+        if expected is None:
+            with pytest.raises(errors.GuardViolatedError):
+                ours(x=x)
+        else:
+            torch.testing.assert_close(ours(x=x), expected)
+    assert set(accepted.values()) == {True, False}
+
+
+class Flagged(torch.nn.Module):
+    """Reads bools out of tensors: torch's file has conditions, and numbers chosen by them."""
+
+    def forward(self, x: torch.Tensor, flag: torch.Tensor) -> torch.Tensor:
+        given = flag.item()
+        torch._check((x > 0).all().item())
+        return x * (torch.sym_ite(given, 5, 2) - x.shape[0])
+
+
+def test_bools_that_data_decides(tmp_path: Path) -> None:
+    auto = torch.export.Dim.AUTO
+    model, x = Flagged(), torch.rand(3, 2) + 1
+    program = torch.export.export(model, (x, torch.tensor(True)), dynamic_shapes=({0: auto}, None))
+    assert "aten.item.default" in {str(node.target) for node in program.graph.nodes}
+    torch.export.save(program, tmp_path / "torch.pt2")
+    run = portwright.load(tmp_path / "torch.pt2").module()
+    for size in (3, 4):
+        for flag in (True, False):
+            x = torch.rand(size, 2) + 1
+            expected = x * ((5 if flag else 2) - size)
+            torch.testing.assert_close(run(x=x, flag=torch.tensor(flag)), expected)
+    with pytest.raises(errors.GuardViolatedError):
+        run(x=-x, flag=torch.tensor(True))
+
+
+class Scaling(torch.nn.Module):
+    """Reads a float out of a tensor: torch's file computes with it, and asserts on it."""
+
+    def forward(self, x: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        given = scale.item()
+        torch._check(given > 0.5)
+        rows = x.shape[0]
+        return x * given + rows, torch.full((2,), given * 2 + 1), x.clamp(max=given / rows)
+
+
+def test_floats_that_data_decides(tmp_path: Path) -> None:
+    auto = torch.export.Dim.AUTO
+    model = Scaling()
+    program = torch.export.export(
+        model, (torch.randn(3, 2), torch.tensor(2.5)), dynamic_shapes=({0: auto}, None)
+    )
+    torch.export.save(program, tmp_path / "torch.pt2")
+    loaded = portwright.load(tmp_path / "torch.pt2")
+    loaded.save(tmp_path / "ours.pt2")
+    theirs = torch.export.load(tmp_path / "ours.pt2").module()
+    again = portwright.load(tmp_path / "ours.pt2").module()
+    for size, scale in ((3, 2.5), (4, 0.7), (7, 1e6)):
+        inputs = {"x": torch.randn(size, 2), "scale": torch.tensor(scale)}
+        expected = model(**inputs)
+        for run in (loaded.module(), theirs, again):
+            torch.testing.assert_close(run(**inputs), expected, rtol=0, atol=0)
+    with pytest.raises(errors.GuardViolatedError, match=r"0\.25"):
+        loaded.module()(x=torch.randn(3, 2), scale=torch.tensor(0.25))

@@ -427,21 +427,18 @@ def test_writes_in_a_saved_graph_become_mutations(tmp_path: Path) -> None:
     assert_same(native(tmp_path / "torch.pt2", {"x": torch.ones(2)}), [torch.full((2,), 4.0)])
 
 
-class Viewed(torch.nn.Module):
+class Reinterpreted(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x.clone()
-        y[0].add_(1)
+        y.view(torch.int32).add_(1)
         return y
 
 
-def test_a_write_through_a_view_names_the_way_out(tmp_path: Path) -> None:
-    program = torch.export.export(Viewed(), (torch.ones(2),))
+def test_a_write_that_cannot_be_followed_names_the_line_and_the_way_out(tmp_path: Path) -> None:
+    program = torch.export.export(Reinterpreted(), (torch.ones(2),))
     torch.export.save(program, tmp_path / "torch.pt2")
-    with pytest.raises(UnsupportedError, match="run_decompositions"):
+    with pytest.raises(UnsupportedError, match=r"run_decompositions[^$]*test_pt2\.py"):
         _core.read_pt2(str(tmp_path / "torch.pt2"))
-    torch.export.save(program.run_decompositions({}), tmp_path / "functional.pt2")
-    expected = [torch.tensor([2.0, 1.0])]
-    assert_same(native(tmp_path / "functional.pt2", {"x": torch.ones(2)}), expected)
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
