@@ -133,16 +133,16 @@ void Emitter::open_body(const Graph* graph) {
   scopes_.push_back(std::move(scope));
 }
 
-std::string Emitter::body_input(DType dtype, bool scalar) {
+std::string Emitter::body_input(DType dtype, OnnxBodyValue::Kind kind) {
   auto& inputs = scopes_.back().body->inputs;
-  inputs.push_back({node_name("input"), dtype, scalar});
+  inputs.push_back({node_name("input"), dtype, kind});
   return inputs.back().name;
 }
 
 // An output is the result of a node of the body, and of one only.
-void Emitter::body_output(const std::string& value, DType dtype) {
+void Emitter::body_output(const std::string& value, DType dtype, OnnxBodyValue::Kind kind) {
   const std::string own = op("Identity", {value});
-  scopes_.back().body->outputs.push_back({own, dtype, false});
+  scopes_.back().body->outputs.push_back({own, dtype, kind});
 }
 
 std::shared_ptr<OnnxBody> Emitter::close_body() {

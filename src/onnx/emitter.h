@@ -39,8 +39,9 @@ class Emitter {
   // `graph` the values bound there are that graph's; without, the body is the lowering's own.
   void open_body(const Graph* graph = nullptr);
   bool in_body() const { return scopes_.size() > 1; }
-  std::string body_input(DType dtype, bool scalar = false);
-  void body_output(const std::string& value, DType dtype);
+  std::string body_input(DType dtype, OnnxBodyValue::Kind kind = OnnxBodyValue::Kind::kTensor);
+  void body_output(const std::string& value, DType dtype,
+                   OnnxBodyValue::Kind kind = OnnxBodyValue::Kind::kTensor);
   std::shared_ptr<OnnxBody> close_body();
 
   // The ONNX value of a program value; set by bind().

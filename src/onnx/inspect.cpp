@@ -10,6 +10,7 @@
 #include "onnx/model.h"
 #include "onnx/proto_fields.h"
 #include "onnx/proto_reader.h"
+#include "onnx/record.h"
 
 namespace portwright {
 namespace {
@@ -206,6 +207,17 @@ ordered_json read_model(const std::string& path, std::span<const std::byte> file
                            {"inline_bytes", graph.initializers.inline_bytes},
                            {"external_bytes", graph.initializers.external_bytes}};
   facts["external_data"] = external_files(path, graph.initializers);
+  // The record of an export is JSON; text that claims to be one and is not stays text.
+  if (const auto record = metadata.find(kRecordKey); record != metadata.end()) {
+    const auto parsed = ordered_json::parse(record->get_ref<const std::string&>(), nullptr, false);
+    if (parsed.is_object()) {
+      facts["export"] = {{"dims", parsed.value("dims", ordered_json())},
+                         {"conditions", parsed.value("conditions", ordered_json())},
+                         {"notes", parsed.value("notes", ordered_json())},
+                         {"versions", parsed.value("versions", ordered_json())}};
+      metadata.erase(record);
+    }
+  }
   facts["metadata"] = metadata;
   return facts;
 }

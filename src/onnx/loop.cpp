@@ -8,12 +8,42 @@
 namespace portwright {
 namespace {
 
-// What the rounds join starts as: nothing, along the dim in which the items differ.
-std::string empty_of(Emitter& e, const TensorType& type, int64_t dim) {
-  std::vector<Expr> shape = type.shape;
-  shape.at(dim) = 0;
-  return e.op("Expand", {e.scalar(0, type.dtype), e.shape(shape)});
-}
+constexpr auto kScalar = OnnxBodyValue::Kind::kScalar;
+
+// What rounds join along a dim in which their items differ: a sequence, whose items are copied once
+// in the end. bfloat16 has no sequences: there each round copies what is joined so far.
+class Joined {
+ public:
+  Joined(Emitter& e, DType dtype, int64_t dim)
+      : e_(e), dtype_(dtype), dim_(dim), in_sequence_(dtype != DType::kBFloat16) {}
+
+  // Before the first round, of this shape with nothing along the dim.
+  std::string start(std::vector<Expr> shape) const {
+    shape.at(dim_) = 0;
+    const std::string nothing = e_.op("Expand", {e_.scalar(0, dtype_), e_.shape(shape)});
+    return in_sequence_ ? e_.op("SequenceConstruct", {nothing}) : nothing;
+  }
+  void open() { before_ = e_.body_input(dtype_, kind()); }
+  void add(const std::string& item) const {
+    const std::string after = in_sequence_ ? e_.op("SequenceInsert", {before_, item})
+                                           : e_.op("Concat", {before_, item}, {{"axis", dim_}});
+    e_.body_output(after, dtype_, kind());
+  }
+  std::string end(const std::string& carried) const {
+    return in_sequence_ ? e_.op("ConcatFromSequence", {carried}, {{"axis", dim_}}) : carried;
+  }
+
+ private:
+  OnnxBodyValue::Kind kind() const {
+    return in_sequence_ ? OnnxBodyValue::Kind::kSequence : OnnxBodyValue::Kind::kTensor;
+  }
+
+  Emitter& e_;
+  DType dtype_;
+  int64_t dim_;
+  bool in_sequence_;
+  std::string before_;  // in the body
+};
 
 // Outputs are what is carried, then what is joined (carried too, and longer after each round), then
 // what is stacked.
@@ -28,22 +58,23 @@ void loop(const LoweringCall& call) {
     operands.push_back(e.value(id));
     dtypes.push_back(e.type(id).dtype);
   }
-  std::vector<int64_t> dims;
+  std::vector<Joined> joined;
   for (size_t i = 0; i < loop.joined.size(); ++i) {
-    dims.push_back(constant_int(loop.dims.at(i)));
-    operands.push_back(empty_of(e, e.type(loop.joined[i]), dims[i]));
-    dtypes.push_back(e.type(loop.joined[i]).dtype);
+    const TensorType& type = e.type(loop.joined[i]);
+    joined.emplace_back(e, type.dtype, constant_int(loop.dims.at(i)));
+    operands.push_back(joined.back().start(type.shape));
   }
   std::vector<std::string> captures;
   for (ValueId id : loop.captures) captures.push_back(e.value(id));
 
   e.open_body(&loop.body);
-  const std::string counter = e.body_input(DType::kInt64, true);
-  const std::string again = e.body_input(DType::kBool, true);
+  const std::string counter = e.body_input(DType::kInt64, kScalar);
+  const std::string again = e.body_input(DType::kBool, kScalar);
   e.bind_symbol(loop.counter, e.op("Reshape", {counter, e.ints({1})}));
   std::vector<std::string> before;
   before.reserve(dtypes.size());
   for (DType dtype : dtypes) before.push_back(e.body_input(dtype));
+  for (Joined& join : joined) join.open();
   for (size_t i = 0; i < loop.body.inputs.size(); ++i) {
     e.bind(loop.body.inputs[i], i < carried ? before[i] : captures.at(i - carried));
   }
@@ -52,10 +83,8 @@ void loop(const LoweringCall& call) {
   e.body_output(again, DType::kBool);
   const auto& results = loop.body.outputs;
   for (size_t i = 0; i < carried; ++i) e.body_output(e.value(results.at(i)), dtypes[i]);
-  for (size_t i = 0; i < dims.size(); ++i) {
-    const std::string& item = e.value(results.at(carried + stacked + i));
-    e.body_output(e.op("Concat", {before[carried + i], item}, {{"axis", dims[i]}}),
-                  dtypes[carried + i]);
+  for (size_t i = 0; i < joined.size(); ++i) {
+    joined[i].add(e.value(results.at(carried + stacked + i)));
   }
   for (size_t i = 0; i < stacked; ++i) {
     const ValueId item = results.at(carried + i);
@@ -64,10 +93,12 @@ void loop(const LoweringCall& call) {
   const auto body = e.close_body();
 
   const std::vector<std::string> values =
-      e.ops("Loop", operands, carried + dims.size() + stacked, {{"body", body}});
+      e.ops("Loop", operands, carried + joined.size() + stacked, {{"body", body}});
   size_t next = 0;
   for (ValueId id : loop.last) e.bind(id, values.at(next++));
-  for (ValueId id : loop.joined) e.bind(id, values.at(next++));
+  for (size_t i = 0; i < joined.size(); ++i) {
+    e.bind(loop.joined[i], joined[i].end(values.at(next++)));
+  }
   for (ValueId id : loop.stacked) e.bind(id, values.at(next++));
 }
 
@@ -87,13 +118,14 @@ void grouped_product(const LoweringCall& call) {
   const std::string groups =
       e.op("Reshape", {e.op("NonZero", {e.op("Greater", {ends, starts})}), e.ints({-1})});
   const std::vector<Expr> nothing = {0, call.result().shape.at(1)};
-  const std::string empty = e.op("Expand", {e.scalar(0, dtype), e.shape(nothing)});
+  Joined products(e, dtype, 0);
+  const std::string empty = products.start(nothing);
   const std::string count = e.squeeze(e.op("Shape", {groups}), {0});
 
   e.open_body();
-  const std::string round = e.body_input(DType::kInt64, true);
-  const std::string again = e.body_input(DType::kBool, true);
-  const std::string before = e.body_input(dtype);
+  const std::string round = e.body_input(DType::kInt64, kScalar);
+  const std::string again = e.body_input(DType::kBool, kScalar);
+  products.open();
   const std::string group = e.op("Gather", {groups, round}, {{"axis", int64_t{0}}});
   auto row_at = [&](const std::string& rows) {
     return e.unsqueeze(e.op("Gather", {rows, group}, {{"axis", int64_t{0}}}), {0});
@@ -102,10 +134,10 @@ void grouped_product(const LoweringCall& call) {
   const std::string product =
       e.op("MatMul", {rows, e.op("Gather", {weight, group}, {{"axis", int64_t{0}}})});
   e.body_output(again, DType::kBool);
-  e.body_output(e.op("Concat", {before, product}, {{"axis", int64_t{0}}}), dtype);
+  products.add(product);
   const auto body = e.close_body();
 
-  const std::string taken = e.op("Loop", {count, "", empty}, {{"body", body}});
+  const std::string taken = products.end(e.op("Loop", {count, "", empty}, {{"body", body}}));
   const std::string missing = e.op(
       "Sub",
       {e.dim(call.type(0).shape.at(0)), e.op("Slice", {ends, e.ints({-1}), e.ints({INT64_MAX})})});

@@ -35,11 +35,13 @@ struct OnnxNode {
   std::string source;  // the model's Python line, kept as doc_string
 };
 
-// An input or output of a body: a scalar, or of a rank that follows from what its node is given.
+// An input or output of a body: a scalar, a tensor of a rank that follows from what its node is
+// given, or a sequence of such tensors.
 struct OnnxBodyValue {
+  enum class Kind : uint8_t { kTensor, kScalar, kSequence };
   std::string name;
   DType dtype = DType::kFloat32;
-  bool scalar = false;
+  Kind kind = Kind::kTensor;
 };
 
 // A graph inside a node. It reads values of the graphs around it by name.

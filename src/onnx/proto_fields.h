@@ -55,6 +55,8 @@ inline constexpr uint32_t kValueInfoProto_name = 1;
 inline constexpr uint32_t kValueInfoProto_type = 2;
 
 inline constexpr uint32_t kTypeProto_tensor_type = 1;
+inline constexpr uint32_t kTypeProto_sequence_type = 4;
+inline constexpr uint32_t kTypeProto_Sequence_elem_type = 1;
 inline constexpr uint32_t kTypeProto_Tensor_elem_type = 1;
 inline constexpr uint32_t kTypeProto_Tensor_shape = 2;
 inline constexpr uint32_t kTensorShapeProto_dim = 1;

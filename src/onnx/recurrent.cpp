@@ -96,6 +96,80 @@ LayerResults run_layer(const Layer& layer, const std::string& input,
   return {sequence, results};
 }
 
+// One direction of an LSTM whose hidden state is projected, which ONNX's LSTM is not: a Loop over
+// the sequence. Parameters are W_ih, W_hh, b_ih and b_hh if there are biases, W_hr.
+struct Direction {
+  std::string sequence;  // [length, batch, projected]
+  std::string hidden, cell;
+};
+
+Direction run_projected(const Layer& layer, int64_t direction, const std::string& input,
+                        const std::vector<std::string>& states) {
+  Emitter& e = layer.call.emit;
+  const int64_t number = layer.layer * layer.directions + direction;
+  auto parameter = [&](size_t i) {
+    return e.value(layer.parameters.at(static_cast<size_t>(number) * layer.per_direction + i));
+  };
+  auto weight = [&](size_t i) { return e.matrix_transposed(parameter(i), 2); };
+  auto at = [&](const std::string& value, const std::string& place) {
+    return e.op("Gather", {value, place}, {{"axis", int64_t{0}}});
+  };
+  std::string gates = e.op("MatMul", {input, weight(0)});
+  if (flag(layer.call.arg(kBiases))) {
+    gates = e.op("Add", {gates, e.op("Add", {parameter(2), parameter(3)})});
+  }
+  const std::string recurrent = weight(1);
+  const std::string projection = weight(layer.per_direction - 1);
+  const std::string index = e.scalar(static_cast<double>(number), DType::kInt64);
+  const std::string shape = e.op("Shape", {input}, {{"start", int64_t{0}}, {"end", int64_t{1}}});
+  const std::string length = e.squeeze(shape, {0});
+  const std::string last = e.op("Sub", {length, e.scalar(1, DType::kInt64)});
+  const DType dtype = layer.call.result().dtype;
+  const std::vector<std::string> operands = {length, "", at(states[0], index),
+                                             at(states[1], index)};
+
+  e.open_body();
+  const std::string round = e.body_input(DType::kInt64, OnnxBodyValue::Kind::kScalar);
+  const std::string again = e.body_input(DType::kBool, OnnxBodyValue::Kind::kScalar);
+  const std::string hidden = e.body_input(dtype);
+  const std::string cell = e.body_input(dtype);
+  const std::string step = direction == 0 ? round : e.op("Sub", {last, round});
+  const std::string all = e.op("Add", {at(gates, step), e.op("MatMul", {hidden, recurrent})});
+  const auto parts = e.ops("Split", {all}, 4, {{"axis", int64_t{-1}}, {"num_outputs", int64_t{4}}});
+  const std::string kept = e.op("Mul", {e.op("Sigmoid", {parts[1]}), cell});
+  const std::string added = e.op("Mul", {e.op("Sigmoid", {parts[0]}), e.op("Tanh", {parts[2]})});
+  const std::string next = e.op("Add", {kept, added});
+  const std::string shown = e.op("Mul", {e.op("Sigmoid", {parts[3]}), e.op("Tanh", {next})});
+  const std::string projected = e.op("MatMul", {shown, projection});
+  e.body_output(again, DType::kBool);
+  e.body_output(projected, dtype);
+  e.body_output(next, dtype);
+  e.body_output(projected, dtype);
+  const auto body = e.close_body();
+
+  const auto results = e.ops("Loop", operands, 3, {{"body", body}});
+  if (direction == 0) return {results[2], results[0], results[1]};
+  const std::string reversed =
+      e.op("Slice", {results[2], e.ints({-1}), e.ints({INT64_MIN}), e.ints({0}), e.ints({-1})});
+  return {reversed, results[0], results[1]};
+}
+
+LayerResults run_projected_layer(const Layer& layer, const std::string& input,
+                                 const std::vector<std::string>& states) {
+  Emitter& e = layer.call.emit;
+  std::vector<std::string> sequences, hidden, cells;
+  for (int64_t d = 0; d < layer.directions; ++d) {
+    const Direction found = run_projected(layer, d, input, states);
+    sequences.push_back(found.sequence);
+    hidden.push_back(e.unsqueeze(found.hidden, {0}));
+    cells.push_back(e.unsqueeze(found.cell, {0}));
+  }
+  auto joined = [&](const std::vector<std::string>& parts, int64_t axis) {
+    return parts.size() == 1 ? parts[0] : e.op("Concat", parts, {{"axis", axis}});
+  };
+  return {joined(sequences, 2), {joined(hidden, 0), joined(cells, 0)}};
+}
+
 template <const char* kType, const char* kActivation>
 void recurrent(const LoweringCall& call) {
   Emitter& e = call.emit;
@@ -106,11 +180,9 @@ void recurrent(const LoweringCall& call) {
   const auto& parameters = std::get<ValueList>(call.arg(kParameters));
   const int64_t layers = constant_int(call.arg(kLayers));
   const int64_t directions = flag(call.arg(kBoth)) ? 2 : 1;
-  const size_t expected = flag(call.arg(kBiases)) ? 4 : 2;
+  const size_t plain = flag(call.arg(kBiases)) ? 4 : 2;
   const size_t per_direction = parameters.size() / static_cast<size_t>(layers * directions);
-  if (per_direction != expected) {
-    throw Error(ErrorCode::kUnsupported, "a recurrent layer with projections");
-  }
+  const bool projected = per_direction != plain;
   // Without a batch there is one more dim, of one row.
   const bool batched = call.type(kInput).rank() == 3;
   const bool batch_first = flag(call.arg(kFirst)) && batched;
@@ -129,7 +201,8 @@ void recurrent(const LoweringCall& call) {
   std::vector<std::vector<std::string>> last(states.size());
   for (int64_t i = 0; i < layers; ++i) {
     const Layer layer{call, type, parameters, i, directions, per_direction};
-    LayerResults results = run_layer(layer, value, states, kActivation);
+    LayerResults results = projected ? run_projected_layer(layer, value, states)
+                                     : run_layer(layer, value, states, kActivation);
     value = results.sequence;
     for (size_t s = 0; s < states.size(); ++s) last[s].push_back(results.states[s]);
   }

@@ -74,8 +74,8 @@ Eliminated eliminate(const Matrices& m, const std::string& matrix, DType dtype, 
   const std::string zero = e.scalar(0, dtype);
   const std::string one = e.scalar(1, dtype);
   e.open_body();
-  const std::string round = e.body_input(DType::kInt64, true);
-  const std::string again = e.body_input(DType::kBool, true);
+  const std::string round = e.body_input(DType::kInt64, OnnxBodyValue::Kind::kScalar);
+  const std::string again = e.body_input(DType::kBool, OnnxBodyValue::Kind::kScalar);
   const std::string before = e.body_input(dtype);
   const std::string sizes = e.op("Abs", {m.at(before, round, 2)});
   const std::string left = e.op("GreaterOrEqual", {m.rows(), round});
@@ -249,8 +249,8 @@ void cholesky(const LoweringCall& call) {
   const std::string zero = e.scalar(0, dtype);
   const std::vector<Expr> flat = flat_shape(batch_of(type), n, n);
   e.open_body();
-  const std::string round = e.body_input(DType::kInt64, true);
-  const std::string again = e.body_input(DType::kBool, true);
+  const std::string round = e.body_input(DType::kInt64, OnnxBodyValue::Kind::kScalar);
+  const std::string again = e.body_input(DType::kBool, OnnxBodyValue::Kind::kScalar);
   const std::string before = e.body_input(dtype);
   const std::string row = e.unsqueeze(m.at(before, round, 1), {2});
   const std::string done = e.squeeze(e.op("MatMul", {before, row}), {2});

@@ -96,13 +96,22 @@ void write_node(Writer& graph, const OnnxNode& node) {
   if (!node.domain.empty()) out.add_string(kNodeProto_domain, node.domain);
 }
 
+void write_tensor_type(Writer& type, const OnnxBodyValue& value) {
+  Writer tensor(type, kTypeProto_tensor_type);
+  tensor.add_int32(kTypeProto_Tensor_elem_type, static_cast<int32_t>(onnx_dtype(value.dtype)));
+  if (value.kind == OnnxBodyValue::Kind::kScalar) {
+    tensor.add_message(kTypeProto_Tensor_shape, std::string());
+  }
+}
+
 void write_body_value(Writer& graph, uint32_t field, const OnnxBodyValue& value) {
   Writer out(graph, field);
   out.add_string(kValueInfoProto_name, value.name);
   Writer type(out, kValueInfoProto_type);
-  Writer tensor(type, kTypeProto_tensor_type);
-  tensor.add_int32(kTypeProto_Tensor_elem_type, static_cast<int32_t>(onnx_dtype(value.dtype)));
-  if (value.scalar) tensor.add_message(kTypeProto_Tensor_shape, std::string());
+  if (value.kind != OnnxBodyValue::Kind::kSequence) return write_tensor_type(type, value);
+  Writer sequence(type, kTypeProto_sequence_type);
+  Writer element(sequence, kTypeProto_Sequence_elem_type);
+  write_tensor_type(element, value);
 }
 
 void write_body(Writer& out, const OnnxBody& body) {

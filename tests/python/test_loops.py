@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+import onnx
 from portwright import _core
 from portwright.capture import CapturedProgram, capture
 from portwright.errors import GuardViolatedError
+from portwright.exporters import OnnxConfig, OnnxExporter
 
 
 def check(model: nn.Module, program: CapturedProgram, **inputs: torch.Tensor) -> None:
@@ -450,3 +452,29 @@ def test_branches_on_parts_of_data_sizes_are_checked_in_every_round() -> None:
     check(model, program, x=x, mask=different)
     with pytest.raises(GuardViolatedError):
         program.run({"x": x, "mask": alike})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pieces_are_joined_in_onnx_runtime(dtype: torch.dtype) -> None:
+    """As sequences, which bfloat16 has not; one piece and many."""
+
+    class Windows(torch.nn.Module):
+        def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            return torch.cat([piece - piece.amax(0) for piece in x.split(lengths.tolist())])
+
+    def inputs(lengths: list[int]) -> dict[str, torch.Tensor]:
+        return {
+            "x": torch.randn(sum(lengths), 3).to(dtype),
+            "lengths": torch.tensor(lengths, dtype=torch.int64),
+        }
+
+    config = OnnxConfig(dynamic=True, allow_data_assumptions=True, bfloat16_in_float32=False)
+    program = OnnxExporter().export(Windows().eval(), inputs([1, 3, 5, 2]), config)
+    nodes = {node.op_type for node in program.model_proto.graph.node}
+    assert ("ConcatFromSequence" in nodes) == (dtype == torch.float32)
+    onnx.checker.check_model(program.model_proto, full_check=True)
+    if dtype == torch.bfloat16:
+        return  # ONNX Runtime has no kernels to subtract them
+    for lengths in ([4], [1] * 50, [2, 7, 1]):
+        given = inputs(lengths)
+        assert torch.equal(program(**given), Windows()(**given))

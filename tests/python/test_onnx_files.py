@@ -155,6 +155,32 @@ def test_weights_that_are_inputs_are_in_the_record(tmp_path: Path) -> None:
     assert record["weight_inputs"] == [{"name": "weight", "dtype": "float32", "dims": [512]}]
 
 
+def test_weights_become_inputs_when_it_is_saved(tmp_path: Path) -> None:
+    """As with torch.onnx.ONNXProgram; the program itself stays as it was exported."""
+    program = OnnxExporter().export(Rows(), rows(4, 3), OnnxConfig(dynamic=True))
+    program.save(tmp_path / "bare.onnx", include_initializers=False)
+    bare = onnx.load(tmp_path / "bare.onnx").graph
+    assert [item.name for item in bare.input] == ["x", "y", "weight"]
+    assert "weight" not in {item.name for item in bare.initializer}
+    program.save(tmp_path / "both.onnx", keep_initializers_as_inputs=True)
+    both = onnx.load(tmp_path / "both.onnx").graph
+    assert "weight" in {item.name for item in both.input}
+    assert "weight" in {item.name for item in both.initializer}
+    assert program.input_names == ["x", "y"]
+    program(**rows(4, 3))
+    assert program.model.graph is not None
+    with pytest.raises(errors.UnsupportedError, match="export_params"):
+        program.save(tmp_path / "edited.onnx", include_initializers=False)
+
+
+def test_the_program_behind_it_is_torchs() -> None:
+    program = OnnxExporter().export(Rows(), rows(4, 3), OnnxConfig(dynamic=True))
+    assert isinstance(program.exported_program, torch.export.ExportedProgram)
+    inputs = rows(6, 2)
+    outputs = program.exported_program.module()(**inputs)
+    torch.testing.assert_close(outputs["sum"], program(**inputs)["sum"])
+
+
 def test_the_command_line_prints_conditions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +189,16 @@ def test_the_command_line_prints_conditions(
     assert cli.main(arguments) == cli.VERIFIED
     text = " ".join(capsys.readouterr().out.split())
     assert "conditions on sizes, which portwright.load checks" in text
+
+
+def test_inspect_shows_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(tmp_path)
+    assert cli.main(["inspect", str(path), "--json"]) == cli.VERIFIED
+    facts = json.loads(capsys.readouterr().out)
+    assert any("mod" in item["condition"] for item in facts["export"]["conditions"])
+    assert facts["metadata"] == {}
+    assert cli.main(["inspect", str(path)]) == cli.VERIFIED
+    assert "test_onnx_files.py" in capsys.readouterr().out
 
 
 def test_compare_reports_each_output() -> None:

@@ -53,17 +53,6 @@ _WEIGHTS = {
     shape: _real(*shape)
     for shape in [(4,), (5,), (6,), (7,), (7, 5), (9, 5), (4, 5, 6), (8, 2, 3, 3)]
 }
-_LAYERS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
-_RECURRENT: dict[str, torch.nn.Module] = {
-    kind + label: layer(5, 6, **options).eval()
-    for kind, layer in _LAYERS.items()
-    for label, options in {
-        "": {"num_layers": 2},
-        "_both": {"num_layers": 2, "bidirectional": True},
-        "_batch_first": {"batch_first": True},
-        "_no_bias": {"bias": False},
-    }.items()
-}
 
 
 def _weight(*shape: int) -> Tensor:
@@ -630,16 +619,6 @@ def _cases() -> list[Case]:
             "embedding_bag_weighted",
             lambda i, w: F.embedding_bag(i, _weight(9, 5), mode="sum", per_sample_weights=w),
             [_ints(4, 3), _real(4, 3)],
-        ),
-        *(
-            Case(
-                f"{kind}{label}",
-                lambda a, m=_RECURRENT[kind + label]: m(a),
-                [_real(3, 4, 5)],
-                {0: (2,)},
-            )
-            for kind in ("lstm", "gru", "rnn")
-            for label in ("", "_both", "_batch_first", "_no_bias")
         ),
         *(
             Case(

@@ -17,9 +17,15 @@ import torch
 from portwright import _core, tree
 from portwright.capture import CapturedProgram, Decompositions
 from portwright.differences import OutputReport, report
-from portwright.errors import DataDependentError, FileError, InvalidArgumentError
+from portwright.errors import (
+    DataDependentError,
+    FileError,
+    InvalidArgumentError,
+    UnsupportedError,
+)
 from portwright.exporters import onnx_decompositions, onnx_schemas, onnx_session
 from portwright.exporters.configs import OnnxConfig
+from portwright.exporters.exported_program import ExportedProgram
 from portwright.exporters.exporter_dynamo import DynamoExporter
 from portwright.exporters.fx_fixes import with_fixes
 from portwright.exporters.onnx_extensions import (
@@ -109,6 +115,8 @@ class ONNXProgram:
         self,
         path: str | os.PathLike[str],
         *,
+        include_initializers: bool | None = None,
+        keep_initializers_as_inputs: bool | None = None,
         external_data: bool | None = None,
         weights: str | None = None,
     ) -> dict[str, Any]:
@@ -118,6 +126,9 @@ class ONNXProgram:
 
         Args:
             path: the `.onnx` file.
+            include_initializers: False leaves the weights out, as `export_params=False` does: they
+                are inputs of the graph; None is as exported.
+            keep_initializers_as_inputs: True has the weights as inputs too; None is as exported.
             external_data: False embeds the weights (at most 2 GB); None is the config's.
             weights: "copy" or "reference", see `OnnxConfig`; None is the config's.
 
@@ -129,20 +140,42 @@ class ONNXProgram:
         Raises:
             FileError: the path cannot be written or the disk is full.
             InvalidArgumentError: the checkpoint's files cannot be referred to from there; says why.
+            UnsupportedError: weights are to become inputs of a model that was edited.
         """
         path = os.fspath(path)
         if os.path.isdir(path):
             raise FileError(f"'{path}' is a directory: give the path of the .onnx file")
-        changes: dict[str, Any] = {"external_data": external_data, "weights": weights}
+        changes: dict[str, Any] = {
+            "export_params": include_initializers,
+            "keep_initializers_as_inputs": keep_initializers_as_inputs,
+            "external_data": external_data,
+            "weights": weights,
+        }
         config = dataclasses.replace(
             self._config, **{name: value for name, value in changes.items() if value is not None}
         )
+        if _contract(config) != _contract(self._config):
+            return self._lowered_anew(config).save(path)
         checkpoint = ""
         if config.weights == "reference":
             checkpoint = self._checkpoint_folder()
         facts = dict(self._model.write(path, config.external_data, checkpoint))
         self._saved_path, self._session = path, None
         return facts
+
+    def _lowered_anew(self, config: OnnxConfig) -> ONNXProgram:
+        if isinstance(self._model, IrModel):
+            raise UnsupportedError(
+                "the model is an onnx_ir model now, made for an IR fix, a translation or "
+                "`ONNXProgram.model`: set export_params and keep_initializers_as_inputs in the "
+                "OnnxConfig of its export"
+            )
+        return lower(self._captured, config, self._checkpoint)
+
+    @property
+    def exported_program(self) -> ExportedProgram:
+        """The program that the model was lowered from, as PyTorch's."""
+        return ExportedProgram(self._captured)
 
     def _checkpoint_folder(self) -> str:
         if os.path.isdir(self._checkpoint):
@@ -327,6 +360,11 @@ def _for_last_token(
             f"{type(model).__name__}'s does not: export it without, and take the last logits"
         )
     return {**inputs, "logits_to_keep": 1}
+
+
+def _contract(config: OnnxConfig) -> tuple[bool, bool]:
+    """Which inputs the graph has for its weights."""
+    return config.export_params, config.keep_initializers_as_inputs
 
 
 def _versions() -> dict[str, str]:
