@@ -55,16 +55,25 @@ double least_of(DType dtype) {
   return dtype == DType::kFloat16 ? -65504.0 : std::numeric_limits<float>::lowest();
 }
 
+// ONNX Runtime's Attention gives zeros for rows of the least number, which Transformers fills with,
+// as if it were -inf; torch gives their mean. Half of it means the same in both.
+std::string with_finite_rows(const LoweringCall& call, const std::string& mask) {
+  Emitter& e = call.emit;
+  const DType dtype = call.result().dtype;
+  return e.once("finite " + mask, [&] {
+    const std::string raised = e.op("Max", {mask, e.scalar(least_of(dtype) / 2, dtype)});
+    const std::string infinite = e.op("Less", {mask, e.scalar(least_of(dtype), dtype)});
+    return e.op("Where", {infinite, mask, raised});
+  });
+}
+
 // A mask that is added. Of a bool one, the least number where a key is not seen, which leaves rows
-// without any key finite. One that is added already is kept above that: ONNX Runtime's Attention
-// gives zeros for rows of the least number (what Transformers fills with), torch their mean.
+// without any key finite.
 std::string additive(const LoweringCall& call, size_t mask) {
   Emitter& e = call.emit;
   const DType dtype = call.result().dtype;
   if (call.type(mask).dtype != DType::kBool) {
-    const std::string given = e.tensor(call.arg(mask), dtype);
-    return e.once("finite " + given,
-                  [&] { return e.op("Max", {given, e.scalar(least_of(dtype) / 2, dtype)}); });
+    return with_finite_rows(call, e.tensor(call.arg(mask), dtype));
   }
   const std::string seen = e.tensor(call.arg(mask));
   return e.once("additive " + seen, [&] {

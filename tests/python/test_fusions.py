@@ -146,6 +146,22 @@ def test_architectures(kind: str, runtime: str | None) -> None:
     _is_right(program, model, inputs)
 
 
+def test_rows_of_the_least_number_and_of_infinity() -> None:
+    class Model(torch.nn.Module):
+        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=mask)
+
+    least = torch.finfo(torch.float32).min
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[..., 0, :] = least  # their mean
+    mask[..., 1, :] = torch.tensor([least, least, -torch.inf, -torch.inf])  # of the first two
+    mask[..., 2, :3] = torch.tensor([least, 0.5, -torch.inf])
+    inputs = {"x": torch.randn(2, 3, 4, 8), "mask": mask}
+    program = OnnxExporter().export(Model().eval(), inputs)
+    assert _count(program, "Attention") == 1
+    torch.testing.assert_close(program(**inputs), Model()(**inputs), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["llama", "mistral"])
 def test_attention_that_is_written_out(kind: str) -> None:
     model, inputs = _decoder(kind), _text(padded=True)
