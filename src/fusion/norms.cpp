@@ -54,11 +54,11 @@ Pattern erf_gelu() {
                       gate);
 }
 
-bool give_activation(Rewriter& out, const Node& node, ValueId x, std::string op,
+bool give_activation(Rewriter& out, const Node& node, ValueId x, const std::string& op,
                      std::vector<Argument> more) {
   if (out.type(x).shape != out.type(node.result()).shape) return false;
   more.insert(more.begin(), ValueRef{x});
-  out.give(std::move(op), std::move(more), {node.result()});
+  out.give(op, std::move(more), {node.result()});
   return true;
 }
 

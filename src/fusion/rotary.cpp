@@ -90,7 +90,7 @@ bool is_rotation(const Rewriter& out, const Bindings& bound, bool partial) {
   const TensorType& cos = out.type(bound.values[kCos]);
   const auto width = x.shape.empty() ? std::nullopt : x.shape.back().maybe_constant();
   if (!width || *width % 2 != 0 || cos.shape != out.type(bound.values[kSin]).shape) return false;
-  const auto half = static_cast<double>(*width / 2);
+  const auto half = static_cast<double>(*width) / 2;
   if (cos.rank() != x.rank() || !cos.shape.back().is_constant(*width)) return false;
   if (bound.numbers[kFirstEnd] != half || bound.numbers[kSecondStart] != half) return false;
   if (partial && bound.numbers[kRestStart] != static_cast<double>(*width)) return false;

@@ -28,6 +28,7 @@ Program fused(const std::string& body, FusionTarget target = kEverything) {
 
 std::vector<std::string> ops(const Program& program) {
   std::vector<std::string> found;
+  found.reserve(program.graph.nodes.size());
   for (const Node& node : program.graph.nodes) found.push_back(node.op);
   return found;
 }
