@@ -217,6 +217,15 @@ std::optional<Cached> written(const Rewriter& out, ValueId id) {
   return Cached{id, id_of(copy->arguments[0]), id_of(copy->arguments[3]), *offset};
 }
 
+bool has_cache_kernel(const Rewriter& out, const Attention& attention) {
+  const FusionTarget& target = out.target();
+  const TensorType& key = out.type(attention.key);
+  if (key.dtype == DType::kFloat32 && !target.float32_cache) return false;
+  if (target.cache_width_multiple == 1) return true;
+  return key.shape[3].constant() % target.cache_width_multiple == 0 &&
+         key.shape[3] == out.type(attention.value).shape[3];
+}
+
 using CacheReader = std::optional<Cached> (*)(const Rewriter&, ValueId);
 
 // int64 tokens that the cache holds afterwards.
@@ -236,8 +245,7 @@ Offset counter(const Rewriter& out, const Attention& attention, const Offset& ow
 bool fuse_cached(Rewriter& out, const Node& node, CacheReader reader) {
   const auto attention = read(out, node, true);
   if (!attention || !is_same_for_heads(out, attention->mask)) return false;
-  const bool wide = out.type(attention->query).dtype == DType::kFloat32;
-  if (wide && !out.target().float32_cache) return false;
+  if (!has_cache_kernel(out, *attention)) return false;
   const auto key = reader(out, attention->key);
   const auto value = reader(out, attention->value);
   if (!key || !value || !fits_past(out, *key, *attention) || !fits_past(out, *value, *attention)) {

@@ -43,6 +43,8 @@ struct FusionTarget {
   bool cached_attention = false;
   bool fixed_cache = false;
   bool float32_cache = false;
+  // Of heads in caches; more than 1: those of keys and of values are the same, too.
+  int64_t cache_width_multiple = 1;
 };
 
 // What the fused program takes for granted that the given one did not, to be told. Rows of

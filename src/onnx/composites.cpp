@@ -268,6 +268,7 @@ FusionTarget fusion_target(OnnxRuntime runtime, int64_t opset) {
   target.cached_attention = target.attention;
   target.fixed_cache = target.attention && runtime != OnnxRuntime::kStandard;
   target.float32_cache = runtime != OnnxRuntime::kCuda;  // its kernel is for halves
+  target.cache_width_multiple = runtime == OnnxRuntime::kStandard ? 1 : 8;
   return target;
 }
 

@@ -58,7 +58,7 @@ def _fixed(model: torch.nn.Module) -> Inputs:
 
 def _behind(model: torch.nn.Module, cache: Any) -> Inputs:
     for layer in range(2):
-        cache.update(torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8), layer)
+        cache.update(*torch.randn(2, 2, 2, 5, model.config.head_dim), layer)
     return {"input_ids": torch.randint(1, models.VOCABULARY, (2, 1)), "past_key_values": cache}
 
 
@@ -98,6 +98,15 @@ def test_steps(runtime: str | None, make: Callable[[torch.nn.Module], Inputs]) -
     # CUDA's kernel is for halves, and the standard has no attention over a buffer of fixed size
     fused = runtime in ("cpu", "webgpu", "dml")
     assert _count(program, "GroupQueryAttention") == (2 if fused else 0)
+    _is_right(program, model, inputs)
+
+
+def test_heads_that_the_kernel_refuses_are_left() -> None:
+    model = _decoder("qwen3", head_dim=12)
+    inputs = _grown(model)
+    program = _export(model, inputs, "cpu")
+    assert _count(program, "GroupQueryAttention") == 0
+    assert _count(program, "Attention") == 2
     _is_right(program, model, inputs)
 
 
