@@ -138,6 +138,8 @@ void bind_onnx(py::module_& m) {
            })
       .def_readonly("mutations", &OnnxModel::mutations)
       .def("nodes", &node_facts)
+      .def("graph_bytes", [](const OnnxModel& m) { return py::bytes(serialize_graph(m)); })
+      .def_readonly("has_other_floats", &OnnxModel::has_other_floats)
       .def("op_counts", &op_counts);
   m.def("lower_onnx", &lower_program, py::arg("program"), py::arg("opset") = kDefaultOpset,
         py::arg("export_params") = true, py::arg("keep_initializers_as_inputs") = false,

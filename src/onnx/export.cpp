@@ -191,6 +191,10 @@ OnnxModel lower_real(const Program& program, const OnnxOptions& options,
   check_lowerings(program, options.lowerings);
   OnnxModel model;
   model.opset = options.opset;
+  model.has_other_floats =
+      std::any_of(program.graph.values.begin(), program.graph.values.end(), [](const Value& value) {
+        return is_floating_point(value.type.dtype) && value.type.dtype != DType::kFloat32;
+      });
   Emitter emit(program, model, options.runtime);
   emit.set_lowering([&](const Node& node) { lower_node(program, node, options.lowerings, emit); });
   add_inputs(program, options, emit, model);

@@ -88,6 +88,7 @@ struct OnnxModel {
   // What it takes for granted, and the sizes that it is for, besides what the program says itself.
   std::vector<std::string> notes;
   std::vector<Guard> guards;
+  bool has_other_floats = false;  // some value is a float, but not of 32 bits
 };
 
 // TensorProto.DataType of a dtype. Error(kUnsupported) for types that ONNX lacks.

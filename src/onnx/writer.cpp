@@ -253,6 +253,18 @@ std::string serialize_onnx(const OnnxModel& model) {
   return encode(model, {});
 }
 
+std::string serialize_graph(const OnnxModel& model) {
+  OnnxModel graph = model;
+  for (const OnnxInitializer& item : graph.initializers) {
+    const auto same = [&](const OnnxValueInfo& info) { return info.name == item.name; };
+    if (std::any_of(graph.inputs.begin(), graph.inputs.end(), same)) continue;
+    graph.inputs.push_back(
+        {item.name, item.weight.dtype, {item.weight.shape.begin(), item.weight.shape.end()}});
+  }
+  graph.initializers.clear();
+  return encode(graph, {});
+}
+
 OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool external_data,
                      const std::string& checkpoint) {
   OnnxFiles files;

@@ -34,5 +34,7 @@ OnnxFiles write_onnx(const OnnxModel& model, const std::string& path, bool exter
 
 // The model with all weights inside.
 std::string serialize_onnx(const OnnxModel& model);
+// The same without data: weights and constants are inputs of their types.
+std::string serialize_graph(const OnnxModel& model);
 
 }  // namespace portwright

@@ -23,7 +23,7 @@ from portwright.errors import (
     InvalidArgumentError,
     UnsupportedError,
 )
-from portwright.exporters import onnx_decompositions, onnx_schemas, onnx_session
+from portwright.exporters import onnx_decompositions, onnx_kernels, onnx_schemas, onnx_session
 from portwright.exporters.configs import OnnxConfig
 from portwright.exporters.exported_program import ExportedProgram
 from portwright.exporters.exporter_dynamo import DynamoExporter
@@ -343,6 +343,8 @@ def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -
         placeholders=set(own),
     )
     result = ONNXProgram(model, captured, config, checkpoint)
+    if model.has_other_floats and config.ort_fusions in (None, "cpu"):
+        result._notes += onnx_kernels.missing(model)
     if config.ort_fusions not in (None, "cpu"):
         result._notes.append(onnx_schemas.check(model, config.ort_fusions))
     if own:
