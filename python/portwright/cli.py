@@ -177,14 +177,7 @@ def _export(options: argparse.Namespace) -> int:
         return _fail(options, MISUSE if chosen else FAILED, _text(error))
     except (PortwrightError, OSError) as error:
         return _fail(options, FAILED, _text(error))
-    report.update(
-        inputs=program.input_names,
-        outputs=program.output_names,
-        opset=program.opset_version,
-        nodes=program.node_count,
-        notes=program.notes,
-        conditions=program.captured.program.guards(),
-    )
+    report.update(export_facts(program))
     if options.no_verify:
         report["verified"] = None
         code = VERIFIED
@@ -195,6 +188,18 @@ def _export(options: argparse.Namespace) -> int:
     else:
         print_report(report)
     return code
+
+
+def export_facts(program: Any) -> dict[str, Any]:
+    """What a report says of an `ONNXProgram`."""
+    return {
+        "inputs": program.input_names,
+        "outputs": program.output_names,
+        "opset": program.opset_version,
+        "nodes": program.node_count,
+        "notes": program.notes,
+        "conditions": program.conditions,
+    }
 
 
 def _verify(

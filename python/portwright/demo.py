@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import transformers
 
-from portwright.cli import print_report, verdict
+from portwright.cli import export_facts, print_report, verdict
 from portwright.exporters import OnnxConfig, OnnxExporter
 from portwright.verify import RUNTIME_TOLERANCE, compare
 
@@ -69,9 +69,7 @@ def run_demo(folder: str) -> dict[str, Any]:
         "model": "all-MiniLM-L6-v2",
         "stages": stages,
         "files": files,
-        "opset": program.opset_version,
-        "nodes": program.node_count,
-        "notes": program.notes,
+        **export_facts(program),
         **verdict(runs),
     }
 

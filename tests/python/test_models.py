@@ -88,3 +88,10 @@ def test_minilm_gives_the_same_sentence_embeddings() -> None:
         with torch.no_grad():
             expected = embed(model, inputs)
         torch.testing.assert_close(embed(program, inputs), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_demo_verifies_and_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    from portwright import demo
+
+    assert demo.main() == 0
+    assert "verified against eager" in capsys.readouterr().out

@@ -93,6 +93,12 @@ class ONNXProgram:
         return [*self._captured.notes, *self._notes]
 
     @property
+    def conditions(self) -> list[dict[str, Any]]:
+        """What the model and its lowering need of sizes: `text`, `kind`, `source`, `module`."""
+        program = self._captured.program if self._record is None else self._record
+        return program.guards()
+
+    @property
     def node_count(self) -> int:
         return int(self._model.node_count)
 
