@@ -100,13 +100,6 @@ std::optional<Attention> read(const Rewriter& out, const Node& node, bool groupe
   return found;
 }
 
-// What a query may see of what lies after it.
-enum Causality : int64_t {
-  kAnything,
-  kNothingLater,  // but the mask may hide more
-  kAllButLater,   // no mask is needed besides
-};
-
 // Whether both count the tokens before the first query. Each layer of a cache of fixed size has a
 // counter of its own, and the mask of all of them comes from the first one's.
 bool is_same_count(Rewriter& out, const Offset& a, const Offset& b) {
@@ -128,10 +121,12 @@ bool is_same_count(Rewriter& out, const Offset& a, const Offset& b) {
 // `offset`: how many keys lie before the first query's own.
 Causality causality(Rewriter& out, const Attention& attention, const Expr& queries,
                     const Offset& offset) {
-  const bool from_start = offset == Offset(Expr(0));
   if (std::holds_alternative<None>(attention.mask)) {
-    const bool causal = attention.is_causal && from_start;
-    return causal || queries.is_constant(1) ? kAllButLater : kAnything;
+    // Without a mask a query sees places of a buffer that hold no token yet.
+    const auto* before = std::get_if<Expr>(&offset);
+    const bool full = before != nullptr && *before + queries == out.type(attention.key).shape[2];
+    const bool causal = attention.is_causal && offset == Offset(Expr(0));
+    return full && (causal || queries.is_constant(1)) ? kAllButLater : kAnything;
   }
   const MaskFacts facts = facts_of(out.definitions(), attention.mask);
   if (!facts.causal || !is_same_count(out, *facts.causal, offset)) return kAnything;

@@ -32,6 +32,13 @@ namespace portwright {
 //   portwright.skip_layer_norm(x, skip, weight, bias, epsilon) -> (norm, sum)
 //     the norm of x + skip over the last dim, and that sum.
 
+// The `causal` of attention operators: what a query may see of what lies after it.
+enum Causality : int64_t {
+  kAnything,
+  kNothingLater,  // but the mask may hide more
+  kAllButLater,   // no mask is needed besides
+};
+
 // What the target has kernels for.
 struct FusionTarget {
   bool rotary = false;

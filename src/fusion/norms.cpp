@@ -14,8 +14,8 @@ Pattern rms() {
   const Pattern square = one_of({op("aten.pow.Tensor_Scalar", {value(kX), equal(2)}),
                                  op("aten.mul.Tensor", {value(kX), value(kX)}),
                                  op("aten.square.default", {value(kX)})});
-  const Pattern mean = op("aten.mean.dim", {square, last_dim()});
-  const Pattern shifted = either_order("aten.add.Tensor", mean, number(kEpsilon));
+  const Pattern mean = op("aten.mean.dim", {square, last_dim(), equal(1)});
+  const Pattern shifted = sum(mean, number(kEpsilon));
   const Pattern inverse = one_of(
       {op("aten.rsqrt.default", {shifted}), op("aten.pow.Tensor_Scalar", {shifted, equal(-0.5)})});
   return one_of({either_order("aten.mul.Tensor", value(kX), inverse),
@@ -35,11 +35,10 @@ bool give_rms_norm(Rewriter& out, const Node& node, const Bindings& bound, const
 // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). Source: arXiv 1606.08415.
 Pattern tanh_gelu() {
   const Pattern cube = op("aten.pow.Tensor_Scalar", {value(kX), equal(3)});
-  const Pattern bent = either_order("aten.add.Tensor", value(kX),
-                                    either_order("aten.mul.Tensor", cube, equal(0.044715)));
+  const Pattern bent = sum(value(kX), either_order("aten.mul.Tensor", cube, equal(0.044715)));
   const Pattern inner =
       either_order("aten.mul.Tensor", bent, equal(std::sqrt(2 / 3.14159265358979323846)));
-  const Pattern gate = either_order("aten.add.Tensor", op("aten.tanh.default", {inner}), equal(1));
+  const Pattern gate = sum(op("aten.tanh.default", {inner}), equal(1));
   return either_order("aten.mul.Tensor", either_order("aten.mul.Tensor", value(kX), equal(0.5)),
                       gate);
 }
@@ -49,7 +48,7 @@ Pattern erf_gelu() {
   const Pattern inner =
       one_of({op("aten.div.Tensor", {value(kX), equal(std::sqrt(2.0))}),
               either_order("aten.mul.Tensor", value(kX), equal(1 / std::sqrt(2.0)))});
-  const Pattern gate = either_order("aten.add.Tensor", op("aten.erf.default", {inner}), equal(1));
+  const Pattern gate = sum(op("aten.erf.default", {inner}), equal(1));
   return either_order("aten.mul.Tensor", either_order("aten.mul.Tensor", value(kX), equal(0.5)),
                       gate);
 }

@@ -10,6 +10,7 @@ namespace {
 
 std::optional<double> constant_of(const Argument& argument) {
   if (const auto* number = std::get_if<double>(&argument)) return *number;
+  if (const auto* flag = std::get_if<bool>(&argument)) return *flag ? 1 : 0;
   const auto* expr = std::get_if<Expr>(&argument);
   if (expr == nullptr || !expr->is_constant()) return std::nullopt;
   return static_cast<double>(expr->constant());
@@ -125,6 +126,10 @@ Pattern op(std::string name, std::vector<Pattern> operands) {
 
 Pattern either_order(const std::string& name, const Pattern& a, const Pattern& b) {
   return one_of({op(name, {a, b}), op(name, {b, a})});
+}
+
+Pattern sum(const Pattern& a, const Pattern& b) {
+  return one_of({op("aten.add.Tensor", {a, b, equal(1)}), op("aten.add.Tensor", {b, a, equal(1)})});
 }
 
 Pattern list(std::vector<Pattern> items) {

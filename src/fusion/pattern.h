@@ -68,7 +68,7 @@ bool matches(const Pattern& pattern, const Definitions& definitions, const Node&
 Pattern value(size_t slot);
 // A constant number.
 Pattern number(size_t slot);
-// This number, within a relative 1e-6: models write constants with few digits.
+// This number (1 is also True), within a relative 1e-6: models write constants with few digits.
 Pattern equal(double wanted);
 // The last dim of the parent's first tensor, counted from either side, alone or as a list of one.
 Pattern last_dim();
@@ -76,6 +76,8 @@ Pattern last_dim();
 Pattern op(std::string name, std::vector<Pattern> operands);
 // A commutative operator.
 Pattern either_order(const std::string& name, const Pattern& a, const Pattern& b);
+// a + b, not scaled.
+Pattern sum(const Pattern& a, const Pattern& b);
 // Tensor[] of these.
 Pattern list(std::vector<Pattern> items);
 Pattern one_of(std::vector<Pattern> choices);

@@ -16,8 +16,8 @@ Pattern rotation() {
   const Pattern second = op("aten.slice.Tensor", {value(kX), last_dim(), number(kSecondStart)});
   const Pattern half =
       op("aten.cat.default", {list({op("aten.neg.default", {second}), first}), last_dim()});
-  return either_order("aten.add.Tensor", either_order("aten.mul.Tensor", value(kX), value(kCos)),
-                      either_order("aten.mul.Tensor", half, value(kSin)));
+  return sum(either_order("aten.mul.Tensor", value(kX), value(kCos)),
+             either_order("aten.mul.Tensor", half, value(kSin)));
 }
 
 // The same on the first elements of each head; the others pass.

@@ -27,7 +27,7 @@ std::vector<Form> forms() {
   const Pattern over = op("aten.div.Tensor", {product(), number(kScale)});
   for (const bool masked : {true, false}) {
     auto weighted = [&](const Pattern& scores) {
-      const Pattern shown = masked ? either_order("aten.add.Tensor", scores, value(kMask)) : scores;
+      const Pattern shown = masked ? sum(scores, value(kMask)) : scores;
       return op("aten.matmul.default",
                 {op("aten.softmax.int", {shown, last_dim()}), value(kValue)});
     };

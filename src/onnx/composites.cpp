@@ -48,9 +48,6 @@ void rotary_embedding(const LoweringCall& call) {
                  attributes));
 }
 
-// How much of what lies after a query is hidden (fusion.h).
-enum Causality : int64_t { kAnything, kNothingLater, kAllButLater };
-
 double least_of(DType dtype) {
   return dtype == DType::kFloat16 ? -65504.0 : std::numeric_limits<float>::lowest();
 }
@@ -97,7 +94,8 @@ std::string whole_mask(const LoweringCall& call, const std::string& mask, size_t
   while (shape.size() < rank) shape.insert(shape.begin(), Expr(1));
   shape.at(shape.size() - 2) = call.type(0).shape[1];
   if (shape == type.shape) return mask;
-  return e.once("whole " + mask, [&] { return e.op("Expand", {mask, e.shape(shape)}); });
+  const std::string sizes = e.shape(shape);
+  return e.once("whole " + mask + " " + sizes, [&] { return e.op("Expand", {mask, sizes}); });
 }
 
 void multi_head_attention(const LoweringCall& call) {

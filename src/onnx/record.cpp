@@ -6,24 +6,13 @@
 
 #include "ir/data_symbols.h"
 #include "ir/text_tables.h"
+#include "onnx/emitter.h"
 #include "onnx/writer.h"
 
 namespace portwright {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json tensor_record(const std::string& name, const TensorType& type) {
-  Json dims = Json::array();
-  for (const Expr& size : type.shape) {
-    if (size.is_constant()) {
-      dims.push_back(size.constant());
-    } else {
-      dims.push_back(to_string(size));
-    }
-  }
-  return {{"name", name}, {"dtype", onnx_dtype_name(onnx_dtype(type.dtype))}, {"dims", dims}};
-}
 
 Json tensor_record(const OnnxValueInfo& info) {
   Json dims = Json::array();
@@ -83,7 +72,8 @@ Json weight_inputs(const Program& program, const OnnxModel& model) {
         std::any_of(model.inputs.begin(), model.inputs.end(),
                     [&](const OnnxValueInfo& info) { return info.name == spec.target; });
     if (!is_input) continue;
-    found.push_back(tensor_record(spec.target, program.graph.type(program.graph.inputs[i])));
+    found.push_back(
+        tensor_record(value_info(spec.target, program.graph.type(program.graph.inputs[i]))));
   }
   return found;
 }
@@ -97,7 +87,8 @@ std::string export_record(const Program& program, const OnnxModel& model,
   const SymbolTable& symbols = *program.symbols;
   Json inputs = Json::array(), outputs = Json::array();
   for (size_t i : program.user_inputs()) {
-    inputs.push_back(tensor_record(program.inputs[i].target, graph.type(graph.inputs[i])));
+    inputs.push_back(
+        tensor_record(value_info(program.inputs[i].target, graph.type(graph.inputs[i]))));
   }
   std::map<std::string, std::string> written;  // by output
   for (const auto& [target, output] : model.mutations) written[output] = target;

@@ -127,6 +127,37 @@ TEST(Fusion, AMaskFromElsewhereIsNotTakenForCausal) {
   EXPECT_NE(find(program, "aten.any.dim"), nullptr);
 }
 
+TEST(Fusion, ABufferWithoutAMaskIsSeenWhole) {
+  const Program program = fused(R"ir(
+  input user %q "q" : f32[1, 2, 1, 8]
+  input user %k "k" : f32[1, 2, 16, 8]
+  input user %v "v" : f32[1, 2, 16, 8]
+  input user %n "n" : f32[1, 2, 1, 8]
+  input user %c "c" : i64[]
+  %1 : i64[1] = aten.arange.default(1, None, None, device "cpu", False)
+  %2 : i64[1] = aten.add.Tensor(%1, %c, 1)
+  %3 : f32[1, 2, 16, 8] = aten.index_copy.default(%k, 2, %2, %n)
+  %4 : f32[1, 2, 16, 8] = aten.index_copy.default(%v, 2, %2, %n)
+  %5 : f32[1, 2, 1, 8] = aten.scaled_dot_product_attention.default(%q, %3, %4, None, 0.0, False, None, False)
+  output user "y" %5
+)ir");
+  EXPECT_EQ(find(program, "portwright.cached_attention.default"), nullptr);
+  EXPECT_NE(find(program, "portwright.attention.default"), nullptr);
+}
+
+TEST(Fusion, NormsByAMeanThatDropsItsDimStay) {
+  const Program program = fused(R"ir(
+  input user %x "x" : f32[8, 8]
+  %1 : f32[8, 8] = aten.mul.Tensor(%x, %x)
+  %2 : f32[8] = aten.mean.dim(%1, ints [-1], False, None)
+  %3 : f32[8] = aten.add.Tensor(%2, 1e-06, 1)
+  %4 : f32[8] = aten.rsqrt.default(%3)
+  %5 : f32[8, 8] = aten.mul.Tensor(%x, %4)
+  output user "y" %5
+)ir");
+  EXPECT_EQ(find(program, "aten.rms_norm.default"), nullptr);
+}
+
 TEST(Fusion, WhatTheTargetLacksStays) {
   const Program program = fused(step("past"), {});
   EXPECT_NE(find(program, "aten.scaled_dot_product_attention.default"), nullptr);

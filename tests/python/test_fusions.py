@@ -155,6 +155,23 @@ def test_architectures(kind: str, runtime: str | None) -> None:
     _is_right(program, model, inputs)
 
 
+def test_one_mask_for_queries_of_two_lengths() -> None:
+    class Model(torch.nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor, mask: torch.Tensor) -> Any:
+            attention = torch.nn.functional.scaled_dot_product_attention
+            seen = mask[:, None, None, :]
+            return attention(x, x, x, attn_mask=seen), attention(y, x, x, attn_mask=seen)
+
+    x, y = torch.randn(2, 3, 6, 8), torch.randn(2, 3, 4, 8)
+    mask = torch.ones(2, 6, dtype=torch.bool)
+    mask[0, :2] = False
+    inputs = {"x": x, "y": y, "mask": mask}
+    program = OnnxExporter().export(Model().eval(), inputs)
+    assert _count(program, "Attention") == 2
+    for found, expected in zip(program(**inputs), Model()(**inputs), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
 def test_rows_of_the_least_number_and_of_infinity() -> None:
     class Model(torch.nn.Module):
         def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
