@@ -23,7 +23,7 @@ file(GLOB_RECURSE sources CONFIGURE_DEPENDS
 Python_add_library(_core MODULE WITH_SOABI ${sources})
 target_include_directories(_core SYSTEM PRIVATE
   ${TORCH_ROOT}/include ${TORCH_ROOT}/include/torch/csrc/api/include)
-target_link_libraries(_core PRIVATE portwright_onnx portwright_pt2 portwright_passes)
+target_link_libraries(_core PRIVATE portwright_onnx portwright_pt2 portwright_executorch portwright_passes)
 # torch's own libraries by path: its CMake package would add flags and look for CUDA.
 foreach(library torch_python torch torch_cpu c10)
   target_link_libraries(_core PRIVATE ${TORCH_ROOT}/lib/lib${library}.so)

@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(g++ cmake ninja-build ccache mold libprotozero-dev libgtest-dev nlohmann-json3-dev
-          libfmt-dev zlib1g-dev libdeflate-dev python3-venv python3-dev)
+          libflatbuffers-dev flatbuffers-compiler libfmt-dev zlib1g-dev libdeflate-dev
+          python3-venv python3-dev)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
