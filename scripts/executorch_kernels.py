@@ -93,7 +93,9 @@ def _kind(argument: torch._C.Argument) -> str:
 def _named(text: str) -> str:
     if text.startswith("List["):
         inner = text[len("List[") : -1]
-        return (_named(inner[9:-1]) + "?" if inner.startswith("Optional[") else _named(inner)) + "[]"
+        return (
+            _named(inner[9:-1]) + "?" if inner.startswith("Optional[") else _named(inner)
+        ) + "[]"
     return {"number": "Scalar", "SymInt": "int", "str": "str"}.get(text, text)
 
 
