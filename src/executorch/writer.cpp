@@ -5,6 +5,7 @@
 #include "executorch/data_layout.h"
 #include "executorch/program_flatbuffer.h"
 #include "executorch/pte_header.h"
+#include "executorch/validator.h"
 
 namespace portwright {
 namespace {
@@ -49,6 +50,7 @@ void copy_weight(const Weight& weight, char* target) {
 }  // namespace
 
 PteFacts write_pte(const PteModel& model, const std::string& path) {
+  validate(model);
   const PteDataLayout layout = PteDataLayout::of(model);
   const Head head = head_of(model, layout);
   const uint64_t start = head.bytes.size();
@@ -71,6 +73,7 @@ PteFacts write_pte(const PteModel& model, const std::string& path) {
 }
 
 std::string serialize_pte(const PteModel& model) {
+  validate(model);
   const PteDataLayout layout = PteDataLayout::of(model);
   std::string file = head_of(model, layout).bytes;
   const size_t start = file.size();
