@@ -1,0 +1,75 @@
+// Writes an XnnGraph: values with symbolic shapes, nodes, constants stored once. Copies that change
+// nothing are left out.
+#pragma once
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "executorch/bounds.h"
+#include "executorch/xnnpack/graph.h"
+#include "executorch/xnnpack/scope.h"
+
+namespace portwright {
+
+using Shape = std::vector<Expr>;
+
+class XnnBuilder {
+ public:
+  // `scope` is a delegate's body.
+  XnnBuilder(const XnnScope& scope, const Bounds& bounds) : scope_(scope), bounds_(bounds) {}
+
+  const XnnScope& scope() const { return scope_; }
+
+  // The XNNPACK value of a value of the body; constants are made where they are first asked for.
+  XnnId value(ValueId id);
+  void bind(ValueId id, XnnId value) { bound_[id] = value; }
+  void input(ValueId id);  // in the order of the call's arguments
+  // Copies are by value: what is added later moves the shapes.
+  Shape shape(XnnId id) const { return shapes_.at(id); }
+
+  XnnId constant(const std::string& key, const Weight& weight, std::vector<int64_t> shape);
+  // Constants that are made here; equal ones are stored once.
+  XnnId floats(std::vector<int64_t> shape, const std::vector<float>& values);
+  XnnId number(double value);  // of shape [1]
+  // A tensor operand, or a number as a constant.
+  XnnId operand(const Argument& argument);
+
+  XnnId add_node(XnnNode node, Shape shape);
+  XnnId unary(XnnOp op, XnnId x, XnnAttributes attributes = {});
+  XnnId clamp(XnnId x, float low, float high);
+  XnnId binary(XnnOp op, XnnId a, XnnId b);
+  XnnId scale(XnnId x, double factor);  // x itself for 1
+  XnnId reshape(XnnId x, Shape shape);
+  XnnId transpose(XnnId x, const std::vector<size_t>& order);
+  XnnId slice(XnnId x, size_t dim, int64_t start, int64_t size, const Expr& result);
+  XnnId concatenate(std::vector<XnnId> items, size_t dim);
+  XnnId fully_connected(XnnId x, XnnId filter, XnnId bias, uint32_t flags = 0);
+  XnnId matmul(XnnId a, XnnId b);
+  XnnId softmax(XnnId x) { return unary(XnnOp::kSoftmax, x); }
+  // Over the last dim, which stays as 1: the sum of the elements times `factor`, plus `offset`.
+  XnnId reduce_last(XnnId x, double factor, double offset = 0);
+
+  // The graph with these results; what they do not need goes.
+  XnnGraph finish(const std::vector<ValueId>& outputs);
+
+ private:
+  XnnId add_value(DType dtype, Shape shape);
+  const XnnNode* maker(XnnId id) const;
+  std::vector<uint32_t> initial(const Shape& shape) const;
+  XnnId as_output(ValueId id);
+
+  const XnnScope& scope_;
+  const Bounds& bounds_;
+  XnnGraph graph_;
+  std::vector<Shape> shapes_;  // by XnnId
+  std::unordered_map<XnnId, size_t> makers_;
+  std::unordered_map<ValueId, XnnId> bound_;
+  std::map<std::string, XnnId> constants_;
+};
+
+// Shape a and shape b broadcast.
+Shape broadcast(const Shape& a, const Shape& b);
+
+}  // namespace portwright
