@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, m) {
   portwright::bind_symbolic(m);
   portwright::bind_ir(m);
   portwright::bind_onnx(m);
+  portwright::bind_executorch(m);
   portwright::bind_pt2(m);
   portwright::bind_capture(m);
 }

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
-#include "base/parallel.h"
+#include "ir/placed_weights.h"
 
 namespace portwright {
 namespace {
 
 constexpr uint64_t kAlignment = 4096;
-constexpr size_t kChunk = size_t{8} << 20;
 
 std::string identity(const Weight& weight) {
   std::string key(to_string(weight.dtype));
@@ -21,13 +20,6 @@ std::string identity(const Weight& weight) {
   for (int64_t stride : weight.strides) append(stride);
   return key;
 }
-
-// One run of bytes and where it goes.
-struct Chunk {
-  const std::byte* data;
-  size_t bytes;
-  uint64_t offset;
-};
 
 }  // namespace
 
@@ -72,24 +64,13 @@ std::optional<DataLayout::Piece> DataLayout::place_of(const std::string& initial
 
 uint64_t write_weights(const DataLayout& layout, const StagedFile& file) {
   uint64_t total = 0;
-  std::vector<Chunk> chunks;
+  std::vector<PlacedWeight> own;
   for (const DataLayout::Piece& piece : layout.pieces) {
     if (!piece.location.empty()) continue;
     total = piece.offset + piece.bytes;
-    if (!piece.weight.is_contiguous()) continue;
-    const auto bytes = piece.weight.contiguous_bytes();
-    for (size_t at = 0; at < bytes.size(); at += kChunk) {
-      chunks.push_back({bytes.data() + at, std::min(kChunk, bytes.size() - at), piece.offset + at});
-    }
+    own.push_back({&piece.weight, piece.offset});
   }
-  parallel_for(chunks.size(), writer_threads(total),
-               [&](size_t i) { file.write_at(chunks[i].offset, chunks[i].data, chunks[i].bytes); });
-  // Strided weights are gathered one at a time.
-  for (const DataLayout::Piece& piece : layout.pieces) {
-    if (!piece.location.empty() || piece.weight.is_contiguous()) continue;
-    const auto bytes = piece.weight.copy_bytes();
-    file.write_at(piece.offset, bytes.data(), bytes.size());
-  }
+  write_weights(own, file);
   return total;
 }
 
