@@ -94,6 +94,7 @@ std::span<const XnnLowering> xnn_binary_lowerings() {
       XnnLowering{"aten.minimum.default", kGain, operands_refusal, binary<XnnOp::kMinimum>},
       XnnLowering{"aten.max.other", kGain, operands_refusal, binary<XnnOp::kMaximum>},
       XnnLowering{"aten.min.other", kGain, operands_refusal, binary<XnnOp::kMinimum>},
+      XnnLowering{"aten._prelu_kernel.default", kGain, operands_refusal, binary<XnnOp::kPrelu>},
       XnnLowering{"aten.pow.Tensor_Scalar", kGain, power_refusal, power},
   };
   return kRows;

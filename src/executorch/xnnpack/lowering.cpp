@@ -11,10 +11,10 @@ using Table = std::unordered_map<std::string_view, const XnnLowering*>;
 
 Table make_table() {
   Table table;
-  const std::array families = {xnn_binary_lowerings(),    xnn_unary_lowerings(),
-                               xnn_linear_lowerings(),    xnn_normalization_lowerings(),
-                               xnn_reduction_lowerings(), xnn_shape_lowerings(),
-                               xnn_slicing_lowerings()};
+  const std::array families = {
+      xnn_binary_lowerings(),      xnn_unary_lowerings(),         xnn_linear_lowerings(),
+      xnn_convolution_lowerings(), xnn_normalization_lowerings(), xnn_pooling_lowerings(),
+      xnn_reduction_lowerings(),   xnn_shape_lowerings(),         xnn_slicing_lowerings()};
   for (const auto& family : families) {
     for (const XnnLowering& row : family) table.emplace(row.op, &row);
   }

@@ -37,8 +37,10 @@ std::string_view xnn_refusal(const XnnNodeView& node);
 // One per family file.
 std::span<const XnnLowering> xnn_binary_lowerings();
 std::span<const XnnLowering> xnn_unary_lowerings();
+std::span<const XnnLowering> xnn_convolution_lowerings();
 std::span<const XnnLowering> xnn_linear_lowerings();
 std::span<const XnnLowering> xnn_normalization_lowerings();
+std::span<const XnnLowering> xnn_pooling_lowerings();
 std::span<const XnnLowering> xnn_reduction_lowerings();
 std::span<const XnnLowering> xnn_shape_lowerings();
 std::span<const XnnLowering> xnn_slicing_lowerings();

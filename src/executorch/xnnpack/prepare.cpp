@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "executorch/xnnpack/attention.h"
+#include "executorch/xnnpack/rows.h"
 #include "fusion/rewriter.h"
 #include "passes/pass.h"
 
@@ -39,12 +40,16 @@ void prepare_program_for_xnnpack(Program& program, const Bounds& bounds) {
   const Definitions definitions(program, graph, nodes);
   Rewriter out(graph, definitions, FusionTarget{});
   AttentionMasks masks(out, *program.symbols);
+  RowFilters filters(program);
   for (const Node& node : nodes) {
     out.begin(node);
-    if (!decompose_attention(out, node, masks, bounds)) out.keep(without_expansions(out, node));
+    const bool written =
+        decompose_attention(out, node, masks, bounds) || convolve_rows(out, node, filters);
+    if (!written) out.keep(without_expansions(out, node));
   }
   graph.nodes = out.take();
   for (ValueId& id : graph.outputs) id = out.current(id);
+  filters.add_inputs();
   eliminate_dead_code(program);
 }
 

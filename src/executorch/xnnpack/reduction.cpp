@@ -41,6 +41,11 @@ Reduction plan(const Shape& shape, const std::vector<size_t>& dims) {
   return plan;
 }
 
+// XNNPACK averages height and width, of any size.
+bool is_average(const XnnNodeView& node, const std::vector<size_t>& dims) {
+  return node.node.op == "aten.mean.dim" && node.rank(0) == 4 && dims == std::vector<size_t>{2, 3};
+}
+
 // (x, dims, keepdim, dtype).
 std::string_view reduce_refusal(const XnnNodeView& node) {
   if (node.has(3)) return kOtherDtype;
@@ -48,18 +53,35 @@ std::string_view reduce_refusal(const XnnNodeView& node) {
   if (!dims) return kSymbolicOperand;
   const Shape& shape = node.shape(0);
   const Reduction reduction = plan(shape, *dims);
-  if (!reduction.flat.back().is_constant()) return kDynamicWidth;
+  if (!reduction.flat.back().is_constant()) {
+    if (!is_average(node, *dims)) return kDynamicWidth;
+    return dynamic_dims(node.result().shape) > 1 ? kTwoDynamicDims : "";
+  }
   const bool reshapes = dims->size() > 1 || !node.flag(2) || dims->back() + 1 != shape.size();
   return reshapes && dynamic_dims(shape) > 1 ? kTwoDynamicDims : "";
 }
 
+void average(XnnBuilder& x, const XnnNodeView& node) {
+  const XnnId nhwc = x.to_nhwc(x.value(node.id(0)));
+  const Shape from = x.shape(nhwc);
+  const XnnId mean =
+      x.add_node({XnnOp::kGlobalAveragePool, {nhwc}, kNoXnnValue, {}, kXnnKeepDims, {}},
+                 {from[0], 1, 1, from[3]});
+  x.bind(node.node.result(), x.reshape(mean, node.result().shape));
+}
+
 template <bool mean>
 void reduce(XnnBuilder& x, const XnnNodeView& node) {
-  const Reduction reduction = plan(node.shape(0), *reduced_dims(node));
-  const XnnId last = x.reshape(x.transpose(x.value(node.id(0)), reduction.order), reduction.flat);
-  const auto width = static_cast<double>(reduction.flat.back().constant());
-  const XnnId reduced = x.reduce_last(last, mean ? 1 / width : 1);
-  x.bind(node.node.result(), x.reshape(reduced, node.result().shape));
+  const std::vector<size_t> dims = *reduced_dims(node);
+  const XnnId input = x.value(node.id(0));
+  const Reduction reduction = plan(node.shape(0), dims);
+  const Expr& size = reduction.flat.back();
+  if (is_average(node, dims) && (x.nhwc_before(input) || !size.is_constant())) {
+    return average(x, node);
+  }
+  const XnnId last = x.reshape(x.transpose(input, reduction.order), reduction.flat);
+  const double factor = mean ? 1 / static_cast<double>(size.constant()) : 1;
+  x.bind(node.node.result(), x.reshape(x.reduce_last(last, factor), node.result().shape));
 }
 
 }  // namespace

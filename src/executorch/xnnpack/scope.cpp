@@ -22,13 +22,27 @@ std::unordered_map<ValueId, const InputSpec*> constants_of(const Program& progra
   return constants;
 }
 
+std::vector<size_t> uses_of(const Graph& graph) {
+  std::vector<size_t> uses(graph.values.size());
+  for (const Node& node : graph.nodes) {
+    for (const Argument& argument : node.arguments) {
+      for_each_value(argument, [&](ValueId id) { ++uses[id]; });
+    }
+  }
+  for (const ValueId id : graph.outputs) ++uses[id];
+  return uses;
+}
+
 }  // namespace
 
 XnnScope::XnnScope(const Program& program)
-    : program_(program), graph_(program.graph), constants_(constants_of(program)) {}
+    : program_(program),
+      graph_(program.graph),
+      constants_(constants_of(program)),
+      uses_(uses_of(graph_)) {}
 
 XnnScope::XnnScope(const Program& program, const Node& delegate)
-    : program_(program), graph_(delegate.graphs.at(0)) {
+    : program_(program), graph_(delegate.graphs.at(0)), uses_(uses_of(graph_)) {
   const auto outer = constants_of(program);
   const auto& arguments = std::get<ValueList>(delegate.arguments.at(0));
   for (size_t i = 0; i < arguments.size(); ++i) {

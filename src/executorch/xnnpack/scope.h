@@ -27,11 +27,14 @@ class XnnScope {
   const TensorType& type(ValueId id) const { return graph_.type(id); }
   // The weight, parameter or constant behind a value that nothing writes to; else null.
   const InputSpec* constant(ValueId id) const;
+  // How many operands it is, results of the graph counted.
+  size_t uses(ValueId id) const { return uses_.at(id); }
 
  private:
   const Program& program_;
   const Graph& graph_;
   std::unordered_map<ValueId, const InputSpec*> constants_;
+  std::vector<size_t> uses_;
 };
 
 struct XnnNodeView {

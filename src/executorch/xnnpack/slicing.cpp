@@ -193,10 +193,7 @@ void pad(XnnBuilder& x, const XnnNodeView& node) {
     padding.before[rank - 1 - i] = static_cast<uint32_t>(pads[2 * i]);
     padding.after[rank - 1 - i] = static_cast<uint32_t>(pads[2 * i + 1]);
   }
-  const XnnId input = x.value(node.id(0));
-  x.bind(node.node.result(),
-         x.add_node({XnnOp::kPad, {input}, kNoXnnValue, std::move(padding), 0, {}},
-                    node.result().shape));
+  x.bind(node.node.result(), x.pad(x.value(node.id(0)), std::move(padding), node.result().shape));
 }
 
 }  // namespace

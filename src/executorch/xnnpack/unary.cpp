@@ -80,6 +80,19 @@ void elu(XnnBuilder& x, const XnnNodeView& node) {
   give(x, node, x.unary(XnnOp::kElu, input(x, node), alpha));
 }
 
+// prelu(x, weight): one slope, or one for each channel.
+std::string_view prelu_refusal(const XnnNodeView& node) {
+  return node.weight(1) == nullptr || node.rank(0) < 2 ? "slopes that change" : "";
+}
+
+void prelu(XnnBuilder& x, const XnnNodeView& node) {
+  const XnnId flat = x.value(node.id(1));
+  Shape shape(node.rank(0) - 1, Expr(1));
+  shape[0] = x.shape(flat)[0];
+  const XnnId slopes = shape[0].is_constant(1) ? flat : x.reshape(flat, shape);
+  give(x, node, x.binary(XnnOp::kPrelu, input(x, node), slopes));
+}
+
 void silu(XnnBuilder& x, const XnnNodeView& node) {
   const XnnId a = input(x, node);
   give(x, node, x.binary(XnnOp::kMultiply, a, x.unary(XnnOp::kSigmoid, a)));
@@ -141,6 +154,7 @@ std::span<const XnnLowering> xnn_unary_lowerings() {
       XnnLowering{"aten.clamp_max.default", kGain, clamp_refusal<upper_range>, clamp<upper_range>},
       XnnLowering{"aten.leaky_relu.default", kGain, number_refusal, leaky_relu},
       XnnLowering{"aten.elu.default", kGain, elu_refusal, elu},
+      XnnLowering{"aten.prelu.default", kGain, prelu_refusal, prelu},
       XnnLowering{"aten.gelu.default", kGain, takes_all, gelu},
       XnnLowering{"aten.silu.default", kGain, takes_all, silu},
       XnnLowering{"aten.hardsigmoid.default", kGain, takes_all, hardsigmoid},
