@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "executorch/xnnpack/value_range.h"
 #include "fusion/causal.h"
 
 namespace portwright {
@@ -48,18 +49,6 @@ ValueId before_repeating(const Definitions& definitions, ValueId id) {
                     spread[0] == own[0] && spread[1] == own[1] && spread[3] == own[2] &&
                     spread[4] == own[3] && merged[1] == own[1] * spread[2] && merged[2] == own[2];
   return fits ? id_of(unsqueeze->arguments[0]) : id;
-}
-
-bool is_finite(const Argument& number) {
-  const auto* value = std::get_if<double>(&number);
-  return value == nullptr ? std::holds_alternative<Expr>(number) : std::isfinite(*value);
-}
-
-// A choice between finite numbers.
-bool is_finite_choice(const Definitions& definitions, ValueId id) {
-  const Node* choice = definitions.of(id);
-  if (choice == nullptr || choice->op.rfind("aten.where.", 0) != 0) return false;
-  return is_finite(choice->arguments[1]) && is_finite(choice->arguments[2]);
 }
 
 struct Attention {
@@ -121,7 +110,8 @@ bool spares_heads(const Rewriter& out, const std::optional<ValueId>& mask) {
 
 // Heads that share keys and values: of one query they are the rows of one product; of several they
 // stand before the other dims, where keys, values and masks broadcast.
-ValueId write_grouped(Rewriter& out, const Attention& attention) {
+ValueId write_grouped(Rewriter& out, const Attention& attention,
+                      std::map<ValueId, ValueId>& apart) {
   const std::vector<Expr> shape = out.type(attention.query).shape;
   const Expr heads = out.type(attention.key).shape[1];
   const Expr group = floor_div(shape[1], heads), width = out.type(attention.value).shape[3];
@@ -132,8 +122,10 @@ ValueId write_grouped(Rewriter& out, const Attention& attention) {
   }
   const ValueId split = out.reshaped(attention.query, {shape[0], heads, group, shape[2], shape[3]});
   const ValueId result = writer.write(permuted(out, split, {2, 0, 1, 3, 4}));
-  return out.reshaped(permuted(out, result, {1, 2, 0, 3, 4}),
-                      {shape[0], shape[1], shape[2], width});
+  const ValueId merged =
+      out.reshaped(permuted(out, result, {1, 2, 0, 3, 4}), {shape[0], shape[1], shape[2], width});
+  apart[merged] = result;
+  return merged;
 }
 
 // Operands that XNNPACK takes: float32, of one rank, of constant width.
@@ -193,7 +185,8 @@ AdditiveMask AttentionMasks::of_bool(ValueId mask, bool rows_see_keys) {
 
 // A row that is infinite throughout hides all keys.
 AdditiveMask AttentionMasks::of_float(ValueId mask) {
-  if (is_finite_choice(out_.definitions(), mask)) return {mask, std::nullopt};
+  const auto range = value_range(out_.definitions(), ValueRef{mask});
+  if (range && is_finite(*range)) return {mask, std::nullopt};
   const TensorType type = float_type(out_.type(mask).shape);
   AdditiveMask made;
   made.bias = out_.add("aten.clamp.default", {ValueRef{mask}, kHidden, None{}}, type);
@@ -241,10 +234,22 @@ AdditiveMask AttentionMasks::causal(const Expr& queries, const Expr& keys) {
   return causal_[key] = of_bool(seen, true);
 }
 
-bool decompose_attention(Rewriter& out, const Node& node, AttentionMasks& masks,
-                         const Bounds& /*bounds*/) {
+// Queries before heads, as models want the result next: from groups of heads that is one step.
+bool AttentionRewriter::turn_heads(const Node& node) {
+  const bool turns = node.op == "aten.transpose.int" && node.arguments[1] == Argument(Expr(1)) &&
+                     node.arguments[2] == Argument(Expr(2));
+  if (!turns) return false;
+  const auto found = apart_.find(out_.current(id_of(node.arguments[0])));
+  if (found == apart_.end()) return false;
+  const std::vector<Expr> shape = out_.type(node.result()).shape;
+  out_.replace(node.result(), out_.reshaped(permuted(out_, found->second, {1, 3, 2, 0, 4}), shape));
+  return true;
+}
+
+bool AttentionRewriter::decompose(const Node& node) {
   if (node.op != "aten.scaled_dot_product_attention.default") return false;
   if (node.arguments.at(kDropout) != Argument(0.0)) return false;
+  Rewriter& out = out_;
   const Definitions& definitions = out.definitions();
   Attention attention;
   attention.query = id_of(node.arguments[kQuery]);
@@ -258,9 +263,9 @@ bool decompose_attention(Rewriter& out, const Node& node, AttentionMasks& masks,
   const std::vector<Expr> key = out.type(attention.key).shape;
   const size_t rank = query.size();
   if (std::get<bool>(node.arguments[kIsCausal])) {
-    attention.mask = masks.causal(query[rank - 2], key[rank - 2]);
+    attention.mask = masks_.causal(query[rank - 2], key[rank - 2]);
   } else if (!hides_nothing(definitions, node.arguments[kMask])) {
-    const auto mask = masks.of(before_expanding(definitions, node.arguments[kMask]));
+    const auto mask = masks_.of(before_expanding(definitions, node.arguments[kMask]));
     if (!mask) return false;
     attention.mask = *mask;
   }
@@ -269,7 +274,7 @@ bool decompose_attention(Rewriter& out, const Node& node, AttentionMasks& masks,
   grouped.value = before_repeating(definitions, attention.value);
   ValueId result = kNoValue;
   if (fits(out, grouped) && has_groups(out, grouped) && fits_groups(out, grouped)) {
-    result = write_grouped(out, grouped);
+    result = write_grouped(out, grouped, apart_);
   } else if (rank == 3 || !has_groups(out, attention)) {
     result = AttentionWriter(out, attention).write(attention.query);
   } else {

@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 
-#include "executorch/bounds.h"
 #include "fusion/rewriter.h"
 
 namespace portwright {
@@ -37,8 +36,21 @@ class AttentionMasks {
   std::map<std::string, AdditiveMask> causal_;
 };
 
-// Writes the node as parts and gives true, or leaves it: nodes that XNNPACK has no use for.
-bool decompose_attention(Rewriter& out, const Node& node, AttentionMasks& masks,
-                         const Bounds& bounds);
+class AttentionRewriter {
+ public:
+  AttentionRewriter(Rewriter& out, const SymbolTable& symbols) : out_(out), masks_(out, symbols) {}
+
+  // Writes the node as parts and gives true, or leaves it: nodes that XNNPACK has no use for.
+  bool rewrite(const Node& node) { return decompose(node) || turn_heads(node); }
+
+ private:
+  bool decompose(const Node& node);
+  bool turn_heads(const Node& node);
+
+  Rewriter& out_;
+  AttentionMasks masks_;
+  // Of grouped heads: the result by what it was merged to, [group, batch, heads, queries, width].
+  std::map<ValueId, ValueId> apart_;
+};
 
 }  // namespace portwright

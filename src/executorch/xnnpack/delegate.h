@@ -11,14 +11,12 @@
 namespace portwright {
 
 struct XnnDelegate {
-  std::string payload;                   // of a PteDelegate with backend kXnnpackBackend
+  std::string payload;                   // of a PteDelegate for kXnnpackBackend
   std::vector<PteNamedData> named_data;  // what the payload asks for
   // The delegate call's arguments, of the graph that the node is in: those of the node's that are
   // no constants, in their order; the node's results follow them in the call.
   std::vector<ValueId> inputs;
 };
-
-inline constexpr const char* kXnnpackBackend = "XnnpackBackend";
 
 // Weights of one storage have one key in all delegates of a program.
 XnnDelegate lower_to_xnnpack(const Program& program, const Node& delegate, const Bounds& bounds);

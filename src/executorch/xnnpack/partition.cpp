@@ -48,8 +48,12 @@ std::string layer_of(const std::string& path) {
 // back in.
 class Partitioner {
  public:
-  Partitioner(Program& program, const PartitionOptions& options)
-      : program_(program), graph_(program.graph), options_(options), scope_(program) {}
+  Partitioner(Program& program, const Bounds& bounds, const PartitionOptions& options)
+      : program_(program),
+        graph_(program.graph),
+        bounds_(bounds),
+        options_(options),
+        scope_(program) {}
 
   void run() {
     look_at_nodes();
@@ -77,10 +81,23 @@ class Partitioner {
       for_each_input(node, [&](ValueId id) {
         if (makers_[id] != kNone) users_[makers_[id]].push_back(i);
       });
-      if (!xnn_refusal({scope_, node}).empty()) continue;
+      if (!xnn_refusal({scope_, node}).empty() || !has_bounds(node)) continue;
       cluster_[i] = i;
       gain_[i] = find_xnn_lowering(node.op)->gain;
     }
+  }
+
+  // The runtime plans memory for what goes in and out of a delegate.
+  bool has_bounds(const Node& node) const {
+    bool bounded = true;
+    const auto check = [&](ValueId id) {
+      for (const Expr& size : graph_.type(id).shape) {
+        bounded &= bounds_.range(size).hi < Interval::kInfinity;
+      }
+    };
+    for_each_input(node, check);
+    for_each_output(node, check);
+    return bounded;
   }
 
   uint64_t weight_bytes(const Node& node, std::set<ValueId>& seen) const {
@@ -317,6 +334,7 @@ class Partitioner {
 
   Program& program_;
   Graph& graph_;
+  const Bounds& bounds_;
   const PartitionOptions& options_;
   XnnScope scope_;
   std::vector<size_t> makers_;              // by value: the node that makes it
@@ -331,8 +349,8 @@ class Partitioner {
 
 void partition_for_xnnpack(Program& program, const Bounds& bounds,
                            const PartitionOptions& options) {
-  prepare_program_for_xnnpack(program, bounds);
-  Partitioner(program, options).run();
+  prepare_program_for_xnnpack(program);
+  Partitioner(program, bounds, options).run();
 }
 
 std::map<std::string, size_t> xnnpack_refusals(const Program& program) {

@@ -34,17 +34,16 @@ Node without_expansions(const Rewriter& out, Node node) {
 
 }  // namespace
 
-void prepare_program_for_xnnpack(Program& program, const Bounds& bounds) {
+void prepare_program_for_xnnpack(Program& program) {
   Graph& graph = program.graph;
   const std::vector<Node> nodes = std::move(graph.nodes);
   const Definitions definitions(program, graph, nodes);
   Rewriter out(graph, definitions, FusionTarget{});
-  AttentionMasks masks(out, *program.symbols);
+  AttentionRewriter attention(out, *program.symbols);
   RowFilters filters(program);
   for (const Node& node : nodes) {
     out.begin(node);
-    const bool written =
-        decompose_attention(out, node, masks, bounds) || convolve_rows(out, node, filters);
+    const bool written = attention.rewrite(node) || convolve_rows(out, node, filters);
     if (!written) out.keep(without_expansions(out, node));
   }
   graph.nodes = out.take();

@@ -2,7 +2,6 @@
 // own.
 #pragma once
 
-#include "executorch/bounds.h"
 #include "ir/program.h"
 
 namespace portwright {
@@ -12,6 +11,6 @@ namespace portwright {
 //   %1 = aten.scaled_dot_product_attention.default(%q, %k, %v, %mask, 0.0, False, None, False)
 // becomes products, a sum with an additive mask and a softmax. Bool masks become additive ones
 // before, once for all attentions that use them. Keys and values of grouped heads are not repeated.
-void prepare_program_for_xnnpack(Program& program, const Bounds& bounds);
+void prepare_program_for_xnnpack(Program& program);
 
 }  // namespace portwright

@@ -38,11 +38,40 @@ std::optional<Part> part_of(const XnnNodeView& node) {
   return Part{*dim, *from, *to - *from};
 }
 
+// Every step-th element of a dim that is a multiple of the step: one column of that dim in rows.
+struct Steps {
+  size_t dim = 0;
+  int64_t first = 0, step = 1;
+};
+
+std::optional<Steps> steps_of(const XnnNodeView& node) {
+  const size_t rank = node.rank(0);
+  const auto dim = node.dim(1, rank);
+  const auto start = node.has(2) ? node.integer(2) : 0, step = node.integer(4);
+  if (!dim || !start || !step || *step < 2 || rank == kXnnMaxRank) return std::nullopt;
+  const auto size = node.shape(0)[*dim].maybe_constant();
+  const auto end = node.has(3) ? node.integer(3) : INT64_MAX;
+  const bool whole = size && end && *end >= *size && *size % *step == 0;
+  if (!whole || *start < 0 || *start >= *step || dynamic_dims(node.shape(0)) > 1) return {};
+  return Steps{*dim, *start, *step};
+}
+
+void slice_steps(XnnBuilder& x, const XnnNodeView& node, const Steps& steps) {
+  Shape rows = node.shape(0);
+  rows[steps.dim] = floor_div(rows[steps.dim], steps.step);
+  rows.insert(rows.begin() + static_cast<ptrdiff_t>(steps.dim) + 1, Expr(steps.step));
+  const XnnId split = x.reshape(x.value(node.id(0)), rows);
+  const XnnId column = x.slice(split, steps.dim + 1, steps.first, 1, 1);
+  x.bind(node.node.result(), x.reshape(column, node.result().shape));
+}
+
 std::string_view slice_refusal(const XnnNodeView& node) {
-  return part_of(node) ? "" : "a slice with steps, of dynamic places or from the end";
+  const bool taken = part_of(node) || steps_of(node);
+  return taken ? "" : "a slice with steps, of dynamic places or from the end";
 }
 
 void slice(XnnBuilder& x, const XnnNodeView& node) {
+  if (const auto steps = steps_of(node)) return slice_steps(x, node, *steps);
   const Part part = *part_of(node);
   x.bind(node.node.result(), x.slice(x.value(node.id(0)), part.dim, part.start, part.size,
                                      node.result().shape[part.dim]));
@@ -168,6 +197,32 @@ void stack(XnnBuilder& x, const XnnNodeView& node) {
   x.bind(node.node.result(), x.concatenate(std::move(parts), dim));
 }
 
+// roll(x, shifts, dims): the ends of dims come first.
+std::string_view roll_refusal(const XnnNodeView& node) {
+  const auto shifts = node.integers(1);
+  const auto dims = node.dims(2, node.rank(0));
+  if (!shifts || !dims || dims->size() != shifts->size()) return kSymbolicOperand;
+  for (const size_t dim : *dims) {
+    if (!node.shape(0)[dim].is_constant()) return "a part of dynamic size";
+  }
+  return "";
+}
+
+void roll(XnnBuilder& x, const XnnNodeView& node) {
+  const std::vector<int64_t> shifts = *node.integers(1);
+  const std::vector<size_t> dims = *node.dims(2, node.rank(0));
+  XnnId rolled = x.value(node.id(0));
+  for (size_t i = 0; i < dims.size(); ++i) {
+    const int64_t size = node.shape(0)[dims[i]].constant();
+    const int64_t back = mod(Expr(shifts[i]), Expr(size)).constant();
+    if (back == 0) continue;
+    const XnnId end = x.slice(rolled, dims[i], size - back, back, back);
+    const XnnId begin = x.slice(rolled, dims[i], 0, size - back, size - back);
+    rolled = x.concatenate({end, begin}, dims[i]);
+  }
+  x.bind(node.node.result(), rolled);
+}
+
 // constant_pad_nd(x, pad, value) and pad(x, pad, mode, value): pairs from the last dim on.
 double pad_value(const XnnNodeView& node) {
   const size_t place = node.node.arguments.size() - 1;
@@ -211,6 +266,7 @@ std::span<const XnnLowering> xnn_slicing_lowerings() {
       XnnLowering{"aten.cat.default", kMove, cat_refusal, cat},
       XnnLowering{"aten.stack.default", kMove, stack_refusal, stack},
       XnnLowering{"aten.constant_pad_nd.default", kMove, pad_refusal, pad},
+      XnnLowering{"aten.roll.default", kMove, roll_refusal, roll},
       XnnLowering{"aten.pad.default", kMove, pad_refusal, pad},
       XnnLowering{"aten.glu.default", XnnGain::kElementwise, glu_refusal, glu},
   };
