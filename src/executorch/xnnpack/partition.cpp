@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "executorch/edge/edge.h"
 #include "executorch/xnnpack/lowering.h"
 #include "executorch/xnnpack/prepare.h"
 #include "executorch/xnnpack/scope.h"
@@ -327,7 +328,7 @@ class Partitioner {
       body.nodes.push_back(std::move(copy));
     }
     const Provenance place = graph_.nodes[members[0]].provenance;
-    Node node{std::string(kDelegateOp), {std::move(arguments)}, {std::move(results)}, {}, place};
+    Node node{kDelegate, {std::move(arguments)}, {std::move(results)}, {}, place};
     node.graphs.push_back(std::move(body));
     return node;
   }
@@ -357,7 +358,7 @@ std::map<std::string, size_t> xnnpack_refusals(const Program& program) {
   const XnnScope scope(program);
   std::map<std::string, size_t> refusals;
   for (const Node& node : program.graph.nodes) {
-    if (node.op == kDelegateOp) continue;
+    if (is_delegate(node)) continue;
     const std::string_view reason = xnn_refusal({scope, node});
     ++refusals[node.op + ": " +
                std::string(reason.empty() ? "a delegate is not worth it" : reason)];

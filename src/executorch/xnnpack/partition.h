@@ -17,7 +17,7 @@ struct PartitionOptions {
 };
 
 // Needs a program that the standard passes and fusions have been over. Ensures that each cluster of
-// nodes that XNNPACK takes is one node (see kDelegateOp).
+// nodes that XNNPACK takes is one node (see kDelegate).
 //   %1 = aten.linear.default(%x, %w, None)        [%2] = portwright.delegate.default(values [%x,
 //   %w]) %2 = aten.relu.default(%1)              -->       body(%0, %1): %2 =
 //   aten.linear.default(...)

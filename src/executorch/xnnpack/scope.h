@@ -12,10 +12,6 @@
 
 namespace portwright {
 
-// A node that stands for a cluster: arguments {ValueList}, results {ValueList}, the cluster its
-// body, whose inputs are the arguments.
-inline constexpr std::string_view kDelegateOp = "portwright.delegate.default";
-
 // A graph whose nodes are looked at: the program's, or the body of a delegate.
 class XnnScope {
  public:
