@@ -230,9 +230,7 @@ void PteEmitter::emit_delegate(const Node& node) {
   if (!lower_delegate_) throw Error(ErrorCode::kInternal, "a delegate without a backend");
   LoweredDelegate lowered = lower_delegate_(program_, node, bounds_);
   std::vector<PteId> args;
-  for (ValueId id : std::get<ValueList>(node.arguments.at(0))) {
-    if (program_.weight(id) == nullptr) args.push_back(tensor(id));
-  }
+  for (ValueId id : lowered.inputs) args.push_back(tensor(id));
   for (ValueId id : std::get<ValueList>(node.outputs.at(0))) args.push_back(result(id));
   for (PteNamedData& data : lowered.named_data) {
     const bool known =

@@ -23,6 +23,8 @@ namespace portwright {
 struct LoweredDelegate {
   PteDelegate delegate;
   std::vector<PteNamedData> named_data;
+  // Those of the node's operands that are passed; the others are named data.
+  std::vector<ValueId> inputs;
 };
 using LowerDelegate = std::function<LoweredDelegate(const Program&, const Node&, const Bounds&)>;
 
