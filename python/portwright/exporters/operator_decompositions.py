@@ -1,5 +1,5 @@
-"""What operators without an ONNX lowering are made of: PyTorch's decompositions, which the tracer
-runs in their place, so that their parts are in the program."""
+"""What operators are made of that a format has no lowering for: PyTorch's decompositions, which the
+tracer runs in their place, so that their parts are in the program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from portwright import _core
-from portwright.exporters.onnx_parts import PARTS
+from portwright.exporters.operator_parts import PARTS
 
 # torch.dtype by the number that operators are called with (c10/core/ScalarType.h).
 _DTYPES = dict(

@@ -1,10 +1,11 @@
-"""Operators that neither ONNX nor PyTorch's decompositions have, made of others.
+"""Operators that a format and PyTorch's decompositions do not have, made of others.
 
 Functions of the schema's operands, by operator name; the tracer runs them in the operators' place.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -147,7 +148,56 @@ def shifted_right(x: Tensor, bits: Any) -> Tensor:
     return torch.div(x, torch.full_like(x, 2) ** bits, rounding_mode="floor")
 
 
+def histc(x: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
+    flat = x.reshape(-1)
+    low, high = (flat.amin(), flat.amax()) if min == max else (min, max)
+    place = ((flat - low) / (high - low) * bins).floor().clamp(max=bins - 1)
+    counted = (flat >= low) & (flat <= high)
+    return ((place[:, None] == torch.arange(bins)) & counted[:, None]).sum(0).to(x.dtype)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' kernel with a = -0.5, as torch resizes with antialiasing."""
+    near = ((1.5 * x - 2.5) * x) * x + 1
+    far = (((-0.5 * x + 2.5) * x) - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+
+
+def _resizing_weights(source: Any, size: Any, given: float | None, align_corners: bool) -> Tensor:
+    """[size, source]: what each element of a resized dim takes of those before.
+
+    Source: aten/src/ATen/native/cpu/UpSampleKernel.cpp, _compute_indices_weights_aa.
+    """
+    number = functools.partial(torch.full, (), dtype=torch.float32)
+    if align_corners:
+        scale = number(source - 1) / number(size - 1)
+    else:
+        scale = number(source) / number(size) if given is None else number(1 / given)
+    wide = scale.clamp(min=1)
+    center = scale * (torch.arange(size, dtype=torch.float32)[:, None] + 0.5)
+    index = torch.arange(source, dtype=torch.float32)
+    first = (center - 2 * wide + 0.5).trunc().clamp(min=0)
+    last = (center + 2 * wide + 0.5).trunc()
+    weights = _cubic(((index - center + 0.5) / wide).abs())
+    weights = torch.where((index >= first) & (index < last), weights, torch.zeros_like(weights))
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def resize_bicubic_antialiased(
+    x: Tensor,
+    output_size: list[Any],
+    align_corners: bool,
+    scales_h: float | None = None,
+    scales_w: float | None = None,
+) -> Tensor:
+    rows = _resizing_weights(x.shape[-2], output_size[0], scales_h, align_corners)
+    columns = _resizing_weights(x.shape[-1], output_size[1], scales_w, align_corners)
+    return rows.to(x.dtype) @ (x @ columns.to(x.dtype).transpose(0, 1))
+
+
 PARTS: dict[str, Any] = {
+    "aten.histc.default": histc,
+    "aten._upsample_bicubic2d_aa.default": resize_bicubic_antialiased,
     "aten.cumprod.default": cumprod,
     "aten.logcumsumexp.default": logcumsumexp,
     "aten.cummax.default": cummax,
