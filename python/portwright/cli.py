@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         "variant_inputs(case, model). Cases that the output has a row for are not run again.",
     )
     sweep.add_argument("--zoo", required=True, help="the folder")
-    sweep.add_argument("--stage", choices=(*STAGES, GENERATION), default="capture")
+    sweep.add_argument("--stage", "--to", choices=(*STAGES, GENERATION), default="capture")
     sweep.add_argument("--static", action="store_true", help="static shapes, sample only")
     sweep.add_argument(
         "--peer", action="store_true", help="run transformers.exporters too, and compare (slow)"

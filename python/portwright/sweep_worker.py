@@ -54,6 +54,37 @@ def _onnx(
     return exported, {"notes": len(exported.notes), "nodes": exported.node_count}
 
 
+def _executorch(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    return _executorch_by("xnnpack", model, inputs, dynamic)
+
+
+def _executorch_portable(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    return _executorch_by("portable", model, inputs, dynamic)
+
+
+def _executorch_by(
+    backend: str, model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    """As `_onnx` with what the model decided on the sample's data; the file is what runs."""
+    from portwright.exporters import ExecutorchExporter
+
+    config = {"dynamic": dynamic, "backend": backend, "allow_data_assumptions": True}
+    exported = ExecutorchExporter().export(model, inputs, config)
+    calls = exported.call_counts
+    facts = {
+        "notes": len(exported.notes),
+        "kernel_calls": sum(calls.values()) - calls.get("delegate", 0),
+        "delegates": calls.get("delegate", 0),
+        "arena_bytes": sum(exported.arena_sizes),
+    }
+    exported.load()
+    return exported, facts
+
+
 def _pt2(
     model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
 ) -> tuple[Run, dict[str, Any]]:
@@ -122,6 +153,15 @@ def _peer_capture(
     return _prepared(model, DynamoExporter().export(model, inputs, DynamoConfig(dynamic=dynamic)))
 
 
+def _peer_executorch(
+    model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
+) -> tuple[Run, dict[str, Any]]:
+    from transformers.exporters import ExecutorchConfig, ExecutorchExporter
+
+    config = ExecutorchConfig(dynamic=dynamic)
+    return ExecutorchExporter().export(model, inputs, config), {}
+
+
 def _peer_onnx(
     model: torch.nn.Module, inputs: dict[str, Any], dynamic: bool
 ) -> tuple[Run, dict[str, Any]]:
@@ -141,6 +181,8 @@ def _prepared(model: torch.nn.Module, exported: Run) -> tuple[Run, dict[str, Any
 STAGES: dict[str, tuple[Export, Export, float]] = {
     "capture": (_capture, _peer_capture, CAPTURE_TOLERANCE),
     "onnx": (_onnx, _peer_onnx, RUNTIME_TOLERANCE),
+    "executorch": (_executorch, _peer_executorch, RUNTIME_TOLERANCE),
+    "executorch_portable": (_executorch_portable, _peer_executorch, RUNTIME_TOLERANCE),
     "pt2": (_pt2, _peer_capture, CAPTURE_TOLERANCE),
     "pt2_own": (_pt2_own, _peer_capture, CAPTURE_TOLERANCE),
     "pt2_torch": (_pt2_torch, _peer_capture, CAPTURE_TOLERANCE),

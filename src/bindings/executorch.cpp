@@ -1,10 +1,14 @@
 // The ExecuTorch backend as Python sees it.
+#include "executorch/export.h"
+
 #include <pybind11/stl.h>
 
 #include <memory>
 
 #include "bindings/bindings.h"
+#include "executorch/edge/edge.h"
 #include "executorch/inspect.h"
+#include "executorch/kernels.h"
 #include "executorch/reader.h"
 #include "executorch/writer.h"
 
@@ -13,29 +17,73 @@ namespace {
 
 namespace py = pybind11;
 
+std::shared_ptr<ExecutorchExport> lower_program(const std::shared_ptr<Program>& program,
+                                                const std::string& backend, bool alloc_graph_input,
+                                                bool alloc_graph_output, bool alloc_mutable_buffers,
+                                                const std::optional<int64_t>& bound_of_all,
+                                                const std::map<std::string, int64_t>& bounds) {
+  ExecutorchOptions options;
+  options.backend =
+      backend == "xnnpack" ? ExecutorchBackend::kXnnpack : ExecutorchBackend::kPortable;
+  options.allocation = {alloc_graph_input, alloc_graph_output, alloc_mutable_buffers};
+  options.bounds = {bound_of_all, bounds};
+  return std::make_shared<ExecutorchExport>(lower_to_executorch(*program, options));
+}
+
 py::dict write_model(const PteModel& model, const std::string& path) {
-  PteFacts written;
+  PteFacts facts;
   {
     const py::gil_scoped_release release;
-    written = write_pte(model, path);
+    facts = write_pte(model, path);
   }
-  py::dict facts;
-  facts["file_bytes"] = written.file_bytes;
-  facts["program_bytes"] = written.program_bytes;
-  facts["weight_bytes"] = written.weight_bytes;
-  facts["delegate_bytes"] = written.delegate_bytes;
-  return facts;
+  py::dict found;
+  found["file_bytes"] = facts.file_bytes;
+  found["program_bytes"] = facts.program_bytes;
+  found["weight_bytes"] = facts.weight_bytes;
+  found["delegate_bytes"] = facts.delegate_bytes;
+  return found;
+}
+
+// Calls by kernel ("aten::add.out"), and "delegate" for those of delegates.
+std::map<std::string, size_t> call_counts(const ExecutorchExport& exported) {
+  std::map<std::string, size_t> counts;
+  for (const PteMethod& method : exported.model.methods) {
+    for (const PteInstruction& instruction : method.instructions) {
+      if (const auto* call = std::get_if<PteKernelCall>(&instruction)) {
+        const PteOperator& op = method.operators.at(call->op);
+        ++counts[op.overload.empty() ? op.name : op.name + "." + op.overload];
+      } else if (std::holds_alternative<PteDelegateCall>(instruction)) {
+        ++counts["delegate"];
+      }
+    }
+  }
+  return counts;
 }
 
 }  // namespace
 
 void bind_executorch(py::module_& m) {
+  py::class_<ExecutorchExport, std::shared_ptr<ExecutorchExport>>(m, "ExecutorchExport")
+      .def_property_readonly("notes", [](const ExecutorchExport& e) { return e.notes; })
+      .def_property_readonly(
+          "arena_sizes",
+          [](const ExecutorchExport& e) { return e.model.methods.front().arena_sizes; })
+      .def("call_counts", &call_counts)
+      .def("write", [](const ExecutorchExport& e,
+                       const std::string& path) { return write_model(e.model, path); })
+      .def("serialize",
+           [](const ExecutorchExport& e) { return py::bytes(serialize_pte(e.model)); });
   py::class_<PteModel, std::shared_ptr<PteModel>>(m, "PteModel", "A .pte file in memory.")
       .def("write", &write_model, py::arg("path"))
       .def("serialize", [](const PteModel& model) { return py::bytes(serialize_pte(model)); });
   m.def("read_pte",
         [](const std::string& path) { return std::make_shared<PteModel>(read_pte(path).model); });
   m.def("inspect_pte", &inspect_pte);
+  m.def("lower_executorch", &lower_program, py::arg("program"), py::kw_only(), py::arg("backend"),
+        py::arg("alloc_graph_input"), py::arg("alloc_graph_output"),
+        py::arg("alloc_mutable_buffers"), py::arg("bound_of_all"), py::arg("bounds"));
+  m.def("edge_operators", &edge_operators);
+  m.def("executorch_version", [] { return std::string(kernel_table_version()); });
 }
 
 }  // namespace portwright

@@ -9,5 +9,6 @@ PYBIND11_MODULE(_core, m) {
   portwright::bind_onnx(m);
   portwright::bind_executorch(m);
   portwright::bind_pt2(m);
+  portwright::bind_executorch(m);
   portwright::bind_capture(m);
 }

@@ -24,11 +24,17 @@ Interval Bounds::range(const Expr& expr) const {
   return intersect(sum, symbols_.range(expr));
 }
 
+// Numbers from data that nothing is known of count as sizes do: where one is negative after all, a
+// tensor's capacity is too small and the runtime refuses.
+Interval Bounds::symbol_range(SymbolId id) const {
+  Interval range = intersect(symbols_.info(id).range, {-Interval::kInfinity, upper_.at(id)});
+  if (range.lo <= -Interval::kInfinity) range.lo = 0;
+  return range;
+}
+
 Interval Bounds::range(const Atom& atom) const {
   switch (atom.kind) {
-    case AtomKind::kSymbol:
-      return intersect(symbols_.info(atom.symbol).range,
-                       {-Interval::kInfinity, upper_.at(atom.symbol)});
+    case AtomKind::kSymbol: return symbol_range(atom.symbol);
     case AtomKind::kFloorDiv: return floor_div(range(atom.a), range(atom.b));
     case AtomKind::kMod: return mod(range(atom.a), range(atom.b));
     case AtomKind::kMin: return min(range(atom.a), range(atom.b));

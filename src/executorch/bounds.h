@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,10 +26,24 @@ class Bounds {
 
  private:
   Interval range(const Atom& atom) const;
+  Interval symbol_range(SymbolId id) const;
   Interval rounded(const Atom& atom) const;
 
   const SymbolTable& symbols_;
   std::vector<int64_t> upper_;
 };
+
+// What a symbolic size can be at most where the model and the user's Dim(max=) do not say.
+struct BoundsPolicy {
+  std::optional<int64_t> all;            // of every such dim
+  std::map<std::string, int64_t> named;  // by the symbol's name or its dim ("input_ids.size(1)")
+};
+
+// The default: twice the sample's size; for inputs of integers (tokens and their masks) at least
+// 128 along all dims but the first. What data decides (as the count of nonzero) is bounded by the
+// size of the data, an item of a tensor by twice the sample's or 128. `notes` says what was taken.
+// Error(kInvalidArgument) for a bound below the sample's size, or a name that no dim has.
+Bounds choose_bounds(const Program& program, const BoundsPolicy& policy,
+                     std::vector<std::string>& notes);
 
 }  // namespace portwright

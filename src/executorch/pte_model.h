@@ -35,6 +35,8 @@ struct PteTensor {
   std::optional<PteAllocation> allocation;
   // Index into PteModel::constants, or, with an allocation, into PteModel::initial_states.
   std::optional<uint32_t> data;
+  bool is_state = false;    // a mutable buffer, which keeps its value between runs
+  bool is_callers = false;  // the memory is always the caller's: an input that the method writes to
 };
 
 struct PteIntList {

@@ -4,34 +4,10 @@
 
 #include <algorithm>
 
-#include "symbolic/linear.h"
+#include "ir/dim_source.h"
 
 namespace portwright {
 namespace {
-
-// A user input's dim that is factor * symbol + offset.
-struct DimSource {
-  ValueId input = kNoValue;
-  int64_t axis = 0;
-  int64_t factor = 1;
-  int64_t offset = 0;
-};
-
-std::optional<DimSource> find_source(const Program& program, SymbolId symbol) {
-  std::optional<DimSource> found;
-  for (size_t i : program.user_inputs()) {
-    const ValueId input = program.graph.inputs[i];
-    const TensorType& type = program.graph.type(input);
-    for (size_t axis = 0; axis < type.rank(); ++axis) {
-      const auto form = as_linear(program.symbols->resolve(type.shape[axis]));
-      if (!form || form->symbol != symbol) continue;
-      DimSource source{input, static_cast<int64_t>(axis), form->factor, form->offset};
-      if (source.factor == 1 && source.offset == 0) return source;
-      if (!found) found = source;
-    }
-  }
-  return found;
-}
 
 const char* rounding_op(Rounding rounding) {
   switch (rounding) {

@@ -5,7 +5,7 @@
 
 namespace portwright {
 
-// One schema a line. Made from the data file by cmake/pt2_schemas.cmake.
+// One schema a line. Made from the data file by cmake/embed_text.cmake.
 std::string_view aten_schemas();
 
 }  // namespace portwright

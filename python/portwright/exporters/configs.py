@@ -170,17 +170,38 @@ class OnnxConfig(DynamoConfig):
 
 @dataclass(kw_only=True)
 class ExecutorchConfig(DynamoConfig):
-    """How a model is exported to ExecuTorch; all fields of `DynamoConfig` and this one.
+    """How a model is exported to ExecuTorch; all fields of `DynamoConfig` and these.
 
     Args:
-        backend: what runs the model: "xnnpack", "cuda", or one that was added to
-            `exporter_executorch._BACKEND_PREPARE`.
+        backend: what runs the model: "xnnpack", "portable" (the runtime's own kernels), "cuda",
+            or one that was added to `exporter_executorch._BACKEND_PREPARE`.
+        upper_bounds: what dynamic dims can be at most where no `Dim(max=)` says it: one size for
+            all of them, or sizes by the dim's name or place ("input_ids.size(1)"). Memory is
+            planned for them. None: twice the sample's size, at least 128 for tokens and masks
+            along all dims but the first; the export logs what was taken.
+        alloc_graph_input: inputs are copied into the planned memory; False uses the caller's.
+        alloc_graph_output: outputs lie in the planned memory; False leaves theirs to the caller.
+        alloc_mutable_buffers: buffers that forward writes to lie in planned memory of their own.
+        allow_data_assumptions: export although the model decided on tensor data while it was
+            traced. ExecuTorch cannot check such a decision: for other data the result can be wrong.
     """
 
     export_format: ExportFormat = ExportFormat.EXECUTORCH
     backend: str = "xnnpack"
+    upper_bounds: int | dict[str, int] | None = None
+    alloc_graph_input: bool = True
+    alloc_graph_output: bool = True
+    alloc_mutable_buffers: bool = True
+    allow_data_assumptions: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.backend, str):
             raise InvalidArgumentError(f"backend must be a name, not {self.backend!r}")
+        bounds = self.upper_bounds
+        sizes = bounds.values() if isinstance(bounds, dict) else [1 if bounds is None else bounds]
+        if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
+            raise InvalidArgumentError(
+                "upper_bounds must be a positive int, or positive ints by the names of dims, not "
+                f"{bounds!r}"
+            )

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, ClassVar
 
 import torch
 
-from portwright import tree
+from portwright import _core, tree
+from portwright.capture import CapturedProgram, Decompositions
 from portwright.errors import InvalidArgumentError, UnsupportedError
-from portwright.exporters.configs import ExecutorchConfig
+from portwright.exporters import decisions_on_data, onnx_decompositions
+from portwright.exporters.base import logger
+from portwright.exporters.configs import DynamoConfig, ExecutorchConfig
+from portwright.exporters.executorch_program import ExecutorchProgram
 from portwright.exporters.exporter_dynamo import DynamoExporter
+from portwright.exporters.fx_fixes import with_fixes
 from portwright.exporters.patching import apply_patches
 
+__all__ = [
+    "_BACKEND_PREPARE",
+    "ExecutorchConfig",
+    "ExecutorchExporter",
+    "ExecutorchProgram",
+    "NativePartitioner",
+    "lower",
+    "prepare_for_cuda",
+    "prepare_for_portable",
+    "prepare_for_xnnpack",
+]
+
 Inputs = MutableMapping[str, Any]
-# (model, sample inputs) to both as the backend needs them, and its partitioners.
+
+
+@dataclasses.dataclass(frozen=True)
+class NativePartitioner:
+    """Stands for the engine's own lowering where a backend names its partitioners.
+
+    Args:
+        delegate: "xnnpack", or None for the runtime's own kernels alone.
+    """
+
+    delegate: str | None
+
+
+# (model, sample inputs) to both as the backend needs them, and its partitioners: a
+# NativePartitioner, or those of executorch, whose own lowering then runs.
 Prepare = Callable[[torch.nn.Module, Inputs], tuple[torch.nn.Module, Inputs, list[Any]]]
 
 
@@ -24,10 +57,15 @@ Prepare = Callable[[torch.nn.Module, Inputs], tuple[torch.nn.Module, Inputs, lis
 def prepare_for_xnnpack(
     model: torch.nn.Module, sample_inputs: Inputs
 ) -> tuple[torch.nn.Module, Inputs, list[Any]]:
-    """Model and inputs on the CPU in float32, and XNNPACK's partitioner; changes the model."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    """Model and inputs on the CPU in float32, for XNNPACK's delegate; changes the model."""
+    return *_moved(model, sample_inputs, "cpu", torch.float32), [NativePartitioner("xnnpack")]
 
-    return *_moved(model, sample_inputs, "cpu", torch.float32), [XnnpackPartitioner()]
+
+def prepare_for_portable(
+    model: torch.nn.Module, sample_inputs: Inputs
+) -> tuple[torch.nn.Module, Inputs, list[Any]]:
+    """Model and inputs on the CPU in their own dtypes, for the runtime's kernels."""
+    return *_moved(model, sample_inputs, "cpu", None), [NativePartitioner(None)]
 
 
 def prepare_for_cuda(
@@ -36,28 +74,33 @@ def prepare_for_cuda(
     """Model and inputs on the GPU in bfloat16, and the CUDA partitioner; changes the model.
 
     Raises:
-        UnsupportedError: torch sees no GPU.
+        UnsupportedError: torch sees no GPU, or the package executorch is not there.
     """
     if not torch.cuda.is_available():
         raise UnsupportedError(
             "the backend 'cuda' compiles kernels for the GPU of this machine, and torch sees none: "
             "export on a machine with one, or set backend='xnnpack'"
         )
-    from executorch.backends.cuda.cuda_backend import CudaBackend
-    from executorch.backends.cuda.cuda_partitioner import CudaPartitioner
+    try:
+        from executorch.backends.cuda.cuda_backend import CudaBackend
+        from executorch.backends.cuda.cuda_partitioner import CudaPartitioner
+    except ImportError as error:
+        raise UnsupportedError(
+            f"the backend 'cuda' is executorch's own: pip install executorch ({error})"
+        ) from error
 
     method = CudaBackend.generate_method_name_compile_spec(type(model).__name__)
     return *_moved(model, sample_inputs, "cuda", torch.bfloat16), [CudaPartitioner([method])]
 
 
 def _moved(
-    model: torch.nn.Module, inputs: Inputs, device: str, dtype: torch.dtype
+    model: torch.nn.Module, inputs: Inputs, device: str, dtype: torch.dtype | None
 ) -> tuple[torch.nn.Module, Inputs]:
     moved = {}
     for name, value in inputs.items():
         leaves, spec = tree.flatten(value)
         tensors = [
-            tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+            tensor.to(device, dtype if tensor.is_floating_point() else None).contiguous()
             for _, tensor in leaves
         ]
         moved[name] = spec.unflatten(tensors)
@@ -66,22 +109,21 @@ def _moved(
 
 _BACKEND_PREPARE: dict[str, Prepare] = {
     "xnnpack": prepare_for_xnnpack,
+    "portable": prepare_for_portable,
     "cuda": prepare_for_cuda,
 }
 
 
 class ExecutorchExporter(DynamoExporter):
-    """Exports a model to ExecuTorch, whose own lowering runs on the captured program.
+    """Exports a model to ExecuTorch.
 
     >>> program = ExecutorchExporter().export(model, inputs, ExecutorchConfig(backend="xnnpack"))
-    >>> with open("model.pte", "wb") as file:
-    ...     program.write_to_file(file)
+    >>> program.write_to_file("model.pte")
+    >>> outputs = program(**inputs)  # in ExecuTorch's runtime
     """
 
     config_class = ExecutorchConfig
     backends = ("dynamo", "executorch")
-    has_loops = False
-    required_packages: ClassVar[tuple[str, ...]] = ("executorch",)
     tested_versions: ClassVar[dict[str, str]] = {
         **DynamoExporter.tested_versions,
         "executorch": "1.4.1",
@@ -98,10 +140,12 @@ class ExecutorchExporter(DynamoExporter):
         The preparation moves the model to the backend's device and dtype, and leaves it there.
 
         Returns:
-            An `executorch.exir.ExecutorchProgramManager`.
+            An `ExecutorchProgram`; for backends with partitioners of executorch's (as "cuda") an
+            `executorch.exir.ExecutorchProgramManager`.
 
         Raises:
             InvalidArgumentError: a backend without a preparation; lists those there are.
+            MissingLoweringError: operators that the runtime has no kernels for, all listed.
             PortwrightError: see `DynamoExporter.export`.
         """
         config = self._config(config)
@@ -113,8 +157,86 @@ class ExecutorchExporter(DynamoExporter):
                 "is added to portwright.exporters.exporter_executorch._BACKEND_PREPARE"
             )
         model, sample_inputs, partitioners = prepare(model, sample_inputs)
-        exported = super().export(model, sample_inputs, config)
+        native = [p for p in partitioners if isinstance(p, NativePartitioner)]
+        if not native:
+            return self._by_executorch(model, sample_inputs, config, partitioners)
+        with _experts_as_products(model):
+            captured = self._capture(model, sample_inputs, config)
+        decisions_on_data.refuse(captured, config.allow_data_assumptions, "ExecuTorch")
+        captured = with_fixes(captured, self.backends, lambda: captured)
+        return lower(captured, config, native[0])
+
+    def _by_executorch(
+        self,
+        model: torch.nn.Module,
+        sample_inputs: Inputs,
+        config: ExecutorchConfig,
+        partitioners: list[Any],
+    ) -> Any:
+        dynamo = DynamoConfig(
+            **{
+                field.name: getattr(config, field.name)
+                for field in dataclasses.fields(DynamoConfig)
+                if field.name != "export_format"
+            }
+        )
+        with _experts_as_products(model):
+            exported = _ForExecutorch().export(model, sample_inputs, dynamo)
         with apply_patches("executorch"):
             from executorch.exir import to_edge_transform_and_lower
 
             return to_edge_transform_and_lower(exported, partitioner=partitioners).to_executorch()
+
+    def _decompositions(self) -> Decompositions:
+        return Decompositions(frozenset(_core.edge_operators()), onnx_decompositions.find)
+
+
+class _ForExecutorch(DynamoExporter):
+    """The program that executorch's own lowering takes."""
+
+    backends = ("dynamo", "executorch")
+    has_loops = False
+
+
+@contextlib.contextmanager
+def _experts_as_products(model: torch.nn.Module) -> Iterator[None]:
+    """Mixtures of experts as batched matrix products: no runtime here has a grouped one."""
+    can = getattr(model, "_can_set_experts_implementation", None)
+    if can is None or not can():
+        yield
+        return
+    before = model.get_experts_implementation()
+    model.set_experts_implementation("batched_mm")
+    try:
+        yield
+    finally:
+        model.set_experts_implementation(before)
+
+
+def lower(
+    captured: CapturedProgram,
+    config: ExecutorchConfig,
+    partitioner: NativePartitioner | None = None,
+) -> ExecutorchProgram:
+    """The program of a captured one, which stays as it is.
+
+    Raises:
+        MissingLoweringError: operators that the runtime has no kernels for, all listed.
+        InvalidArgumentError: an upper bound below the sample's size, or of a dim that is not there.
+    """
+    delegate = config.backend if partitioner is None else partitioner.delegate
+    program = captured.program.copy()
+    program.run_passes()
+    bounds = config.upper_bounds
+    lowered = _core.lower_executorch(
+        program,
+        backend=delegate or "portable",
+        alloc_graph_input=config.alloc_graph_input,
+        alloc_graph_output=config.alloc_graph_output,
+        alloc_mutable_buffers=config.alloc_mutable_buffers,
+        bound_of_all=bounds if isinstance(bounds, int) else None,
+        bounds=bounds if isinstance(bounds, dict) else {},
+    )
+    for note in lowered.notes:
+        logger.warning("%s", note)
+    return ExecutorchProgram(lowered, captured, config.backend)

@@ -18,12 +18,17 @@ from portwright import _core, tree
 from portwright.capture import CapturedProgram, Decompositions
 from portwright.differences import OutputReport, report
 from portwright.errors import (
-    DataDependentError,
     FileError,
     InvalidArgumentError,
     UnsupportedError,
 )
-from portwright.exporters import onnx_decompositions, onnx_kernels, onnx_schemas, onnx_session
+from portwright.exporters import (
+    decisions_on_data,
+    onnx_decompositions,
+    onnx_kernels,
+    onnx_schemas,
+    onnx_session,
+)
 from portwright.exporters.configs import OnnxConfig
 from portwright.exporters.exported_program import ExportedProgram
 from portwright.exporters.exporter_dynamo import DynamoExporter
@@ -306,7 +311,9 @@ class OnnxExporter(DynamoExporter):
         if config.last_token_logits:
             sample_inputs = _for_last_token(model, sample_inputs)
         captured = self._capture(model, sample_inputs, config)
-        _refuse_data_assumptions(captured, config)  # a fixed program has them as assertions
+        decisions_on_data.refuse(
+            captured, config.allow_data_assumptions, "ONNX"
+        )  # a fixed program has them as assertions
         captured = with_fixes(captured, self.backends, lambda: captured)
         program = lower(captured, config, checkpoint=getattr(model, "name_or_path", ""))
         if config.output_path is not None:
@@ -328,7 +335,7 @@ def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -
         DataDependentError: the program holds for the sample's data, and ONNX has no assertions.
         MissingLoweringError: operators without a lowering.
     """
-    _refuse_data_assumptions(captured, config)
+    decisions_on_data.refuse(captured, config.allow_data_assumptions, "ONNX")
     program = captured.program.copy()
     if config.optimize:
         program.run_passes()
@@ -381,22 +388,3 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
-
-
-def _refuse_data_assumptions(captured: CapturedProgram, config: OnnxConfig) -> None:
-    """The model's own assertions (torch._check) may go; what decided its path may not."""
-    if config.allow_data_assumptions:
-        return
-    assumed = [
-        f"  {guard['text']} at {guard['source']}"
-        for guard in captured.program.guards()
-        if guard["about_data"] and guard["kind"] != "assert"
-    ]
-    if assumed:
-        raise DataDependentError(
-            "the model decides on tensor data, and what it decided for the sample inputs would be "
-            "wrong for other data without a sign, because ONNX has no assertions:\n"
-            + "\n".join(assumed)
-            + "\nChange these lines to tensor operations, or set allow_data_assumptions=True when "
-            "all inputs will have such data"
-        )
