@@ -16,7 +16,6 @@ void bind_ir(pybind11::module_& m);
 void bind_onnx(pybind11::module_& m);
 void bind_executorch(pybind11::module_& m);
 void bind_pt2(pybind11::module_& m);
-void bind_executorch(pybind11::module_& m);
 void bind_capture(pybind11::module_& m);
 
 }  // namespace portwright

@@ -85,6 +85,14 @@ def check(theirs: Path, calls: Sequence[Inputs]) -> Path:
     return ours
 
 
+def partitioner() -> list[Any]:
+    """ExecuTorch's own for XNNPACK."""
+    pytest.importorskip("torchao", reason="torchao, which the partitioner needs, is absent")
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+    return [XnnpackPartitioner()]
+
+
 def ids(length: int) -> Inputs:
     return (torch.randint(0, 10, (2, length)),)
 
@@ -94,23 +102,19 @@ def test_kernels(tmp_path: Path) -> None:
 
 
 def test_a_delegate(tmp_path: Path) -> None:
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-
-    theirs = written(Layers(), ids(5), tmp_path / "x.pte", partitioner=[XnnpackPartitioner()])
+    theirs = written(Layers(), ids(5), tmp_path / "x.pte", partitioner=partitioner())
     facts = json.loads(_core.inspect_pte(str(check(theirs, [ids(5)]))))
     assert facts["methods"]["forward"]["delegated"]["XnnpackBackend"]["delegates"] >= 1
     assert facts["sizes"]["named_data"] > 0
 
 
 def test_dynamic_shapes(tmp_path: Path) -> None:
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-
     theirs = written(
         Layers(),
         ids(5),
         tmp_path / "x.pte",
         dynamic_shapes=({1: torch.export.Dim("length", min=2, max=64)},),
-        partitioner=[XnnpackPartitioner()],
+        partitioner=partitioner(),
     )
     facts = json.loads(_core.inspect_pte(str(check(theirs, [ids(5), ids(64), ids(2)]))))
     (given,) = facts["methods"]["forward"]["inputs"]
