@@ -86,7 +86,7 @@ def _theirs(
     config = ExecutorchConfig(backend="xnnpack", dynamic=dynamic)
     exported = ExecutorchExporter().export(model, inputs, config=config)
     with open(path, "wb") as file:
-        exported.write_to_file(file)
+        exported.program.write_to_file(file)
 
 
 if __name__ == "__main__":
