@@ -31,6 +31,7 @@ examples:
   portwright export ./config-dir --config-only -o out --dynamic --opset 18
   portwright export ./my-bert --to executorch -o out --dim input_ids:1=seq:1:512
   portwright inspect out/model.onnx
+  portwright inspect out/model.pte
 
 exit codes:
   0 exported and verified (or --no-verify)   1 the artifact differs from eager
@@ -136,8 +137,8 @@ def _parser() -> argparse.ArgumentParser:
         help="if the capture fails, write the graph up to the failure there",
     )
     export.set_defaults(run=_export)
-    inspect = commands.add_parser("inspect", help="print what an ONNX file holds")
-    inspect.add_argument("file", help="a .onnx file")
+    inspect = commands.add_parser("inspect", help="print what an ONNX or ExecuTorch file holds")
+    inspect.add_argument("file", help="a .onnx or .pte file")
     inspect.add_argument("--json", action="store_true", help="as JSON on stdout")
     inspect.set_defaults(run=_inspect)
     sweep = commands.add_parser(
@@ -451,25 +452,30 @@ def _inspect(options: argparse.Namespace) -> int:
     from portwright import _core
     from portwright.errors import PortwrightError
 
+    inspect = _core.inspect_pte if options.file.endswith(".pte") else _core.inspect_onnx
     try:
-        facts = json.loads(_core.inspect_onnx(options.file))
+        facts = json.loads(inspect(options.file))
     except PortwrightError as error:
         return _fail(options, MISUSE, str(error))
     if options.json:
         print(json.dumps(facts, indent=2))
-        return VERIFIED
-    for key, value in facts.items():
-        if isinstance(value, list):
-            print(f"{key}:")
-            for item in value:
-                print(f"  {_one_line(item)}")
-        elif isinstance(value, dict):
-            print(f"{key}:")
-            for name, item in value.items():
-                print(f"  {name}: {item}")
-        else:
-            print(f"{key}: {value}")
+    else:
+        _print_facts(facts, "")
     return VERIFIED
+
+
+def _print_facts(facts: dict[str, Any], indent: str) -> None:
+    """One line for each fact, those of a part below its name."""
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            print(f"{indent}{key}:")
+            _print_facts(value, indent + "  ")
+        elif isinstance(value, list):
+            print(f"{indent}{key}:")
+            for item in value:
+                print(f"{indent}  {_one_line(item)}")
+        else:
+            print(f"{indent}{key}: {value}")
 
 
 def _sweep(options: argparse.Namespace) -> int:

@@ -23,9 +23,9 @@ struct ValueFacts {
   }
   ordered_json operator()(const PteTensor& tensor) const {
     return {{"dtype", to_string(tensor.dtype)},
-            {"sizes", tensor.sizes},
-            {"dynamic", tensor.dynamic},
-            {"planned", tensor.allocation.has_value()}};
+            {"dims", tensor.sizes},
+            {"shape", tensor.dynamic ? "dynamic" : "static"},
+            {"memory", tensor.allocation ? "planned" : "caller"}};
   }
   template <typename List>
   ordered_json operator()(const List&) const {
@@ -52,14 +52,19 @@ Counts kernel_calls(const PteMethod& method) {
   return counts;
 }
 
-std::map<std::string, Counts> delegated(const PteMethod& method) {
-  std::map<std::string, Counts> backends;
+struct Delegated {
+  uint64_t delegates = 0;
+  Counts operators;  // of those whose payload is known
+};
+
+std::map<std::string, Delegated> delegated_by_backend(const PteMethod& method) {
+  std::map<std::string, Delegated> backends;
   for (const PteDelegate& delegate : method.delegates) {
-    Counts& counts = backends[delegate.backend];
-    ++counts["delegates"];
+    auto& [delegates, operators] = backends[delegate.backend];
+    ++delegates;
     if (delegate.backend != kXnnpackBackend) continue;
     for (const auto* node : *XnnpackPayload::read(delegate.payload).graph->xnodes()) {
-      ++counts[fb_xnnpack::EnumNameXNodeUnion(node->xnode_union_type())];
+      ++operators[fb_xnnpack::EnumNameXNodeUnion(node->xnode_union_type())];
     }
   }
   return backends;
@@ -71,7 +76,11 @@ ordered_json facts_of(const PteMethod& method) {
   facts["outputs"] = values_of(method, method.outputs);
   facts["instructions"] = method.instructions.size();
   facts["kernels"] = kernel_calls(method);
-  facts["delegated"] = delegated(method);
+  facts["delegated"] = ordered_json::object();
+  for (const auto& [backend, delegated] : delegated_by_backend(method)) {
+    facts["delegated"][backend] = {{"delegates", delegated.delegates},
+                                   {"operators", delegated.operators}};
+  }
   facts["arenas"] = ordered_json::array();  // without the runtime's own, which is empty
   for (size_t i = 1; i < method.arena_sizes.size(); ++i) {
     facts["arenas"].push_back(method.arena_sizes[i]);

@@ -5,11 +5,11 @@
 
 namespace portwright {
 
-// JSON: file_bytes, sizes (bytes of the program, constants, initial_states, delegates and
-// named_data; what several have is counted once, at the first), methods: by name inputs and outputs
-// (dtype, sizes, dynamic: then the sizes are bounds), instructions, kernels (calls by operator),
-// delegated (by backend and operator, of those whose payload is known), arenas (bytes of planned
-// memory). Errors of read_pte.
+// JSON: file_bytes; sizes, the bytes of program, constants, initial_states, delegates and
+// named_data (what two parts share is counted at the first); methods, by name: inputs and outputs
+// (dtype, dims, shape: of "dynamic" ones dims are bounds, memory: "planned" or the "caller"'s),
+// instructions, kernels (calls by operator), delegated (by backend how many delegates, and
+// operators of those whose payload is known), arenas (bytes of planned memory). Errors of read_pte.
 std::string inspect_pte(const std::string& path);
 
 }  // namespace portwright

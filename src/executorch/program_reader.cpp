@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "executorch/flatbuffer_list.h"
 #include "executorch/scalar_type.h"
 
 namespace portwright {
@@ -36,10 +37,10 @@ class MethodReader {
 
   PteMethod read() {
     method_.name = text(plan_.name());
-    method_.inputs = numbers<PteId>(plan_.inputs());
-    method_.outputs = numbers<PteId>(plan_.outputs());
+    method_.inputs = numbers(plan_.inputs());
+    method_.outputs = numbers(plan_.outputs());
     method_.arena_sizes.clear();
-    for (int64_t size : numbers<int64_t>(plan_.non_const_buffer_sizes())) {
+    for (int64_t size : numbers(plan_.non_const_buffer_sizes())) {
       method_.arena_sizes.push_back(index<uint64_t>(size, "an arena's size"));
     }
     each(plan_.values(),
@@ -59,11 +60,10 @@ class MethodReader {
     return string->str();
   }
 
-  template <typename To, typename From>
-  std::vector<To> numbers(const flatbuffers::Vector<From>* list) {
-    if (list == nullptr) return {};
-    budget_.spend(uint64_t{list->size()} * sizeof(To));
-    return {list->begin(), list->end()};
+  template <typename T>
+  std::vector<T> numbers(const flatbuffers::Vector<T>* list) {
+    if (list != nullptr) budget_.spend(uint64_t{list->size()} * sizeof(T));
+    return copy_of(list);
   }
 
   template <typename T, typename Function>
@@ -87,18 +87,17 @@ class MethodReader {
       case fb::KernelTypes::IntList:
         return read_ints(present(value.val_as_IntList(), "a list of ints"));
       case fb::KernelTypes::DoubleList:
-        return numbers<double>(present(value.val_as_DoubleList(), "a list of numbers").items());
+        return numbers(present(value.val_as_DoubleList(), "a list of numbers").items());
       case fb::KernelTypes::BoolList: {
-        const auto bools =
-            numbers<uint8_t>(present(value.val_as_BoolList(), "a list of bools").items());
+        const auto bools = numbers(present(value.val_as_BoolList(), "a list of bools").items());
         return BoolList(bools.begin(), bools.end());
       }
       case fb::KernelTypes::TensorList:
         return PteTensorList{
-            numbers<PteId>(present(value.val_as_TensorList(), "a list of tensors").items())};
+            numbers(present(value.val_as_TensorList(), "a list of tensors").items())};
       case fb::KernelTypes::OptionalTensorList:
-        return PteOptionalTensorList{numbers<PteId>(
-            present(value.val_as_OptionalTensorList(), "a list of tensors").items())};
+        return PteOptionalTensorList{
+            numbers(present(value.val_as_OptionalTensorList(), "a list of tensors").items())};
       default:
         unsupported("it has a value of kind " + std::to_string(static_cast<int>(value.val_type())));
     }
@@ -106,7 +105,7 @@ class MethodReader {
 
   PteIntList read_ints(const fb::IntList& list) {
     PteIntList ints;
-    for (int64_t item : numbers<int64_t>(list.items())) {
+    for (int64_t item : numbers(list.items())) {
       ints.items.push_back(index<PteId>(item, "an item of a list of ints"));
     }
     return ints;
@@ -121,8 +120,8 @@ class MethodReader {
     }
     check_place(stored);
     tensor.dtype = *dtype;
-    tensor.sizes = numbers<int32_t>(stored.sizes());
-    tensor.dim_order = numbers<uint8_t>(stored.dim_order());
+    tensor.sizes = numbers(stored.sizes());
+    tensor.dim_order = numbers(stored.dim_order());
     tensor.dynamic = stored.shape_dynamism() == fb::TensorShapeDynamism::DYNAMIC_BOUND;
     if (const fb::AllocationDetails* place = stored.allocation_info()) {
       const uint64_t high = place->memory_offset_high();
@@ -159,7 +158,7 @@ class MethodReader {
     budget_.spend(payload.size());
     delegate.payload = payload;
     each(stored.compile_specs(), [&](const fb::CompileSpec& spec) {
-      const auto bytes = numbers<uint8_t>(spec.value());
+      const auto bytes = numbers(spec.value());
       delegate.compile_specs.emplace_back(text(spec.key()),
                                           std::string(bytes.begin(), bytes.end()));
     });
@@ -180,13 +179,12 @@ class MethodReader {
     switch (stored.instr_args_type()) {
       case fb::InstructionArguments::KernelCall: {
         const auto& call = present(stored.instr_args_as_KernelCall(), "a kernel's call");
-        return PteKernelCall{index<uint32_t>(call.op_index(), "an operator"),
-                             numbers<PteId>(call.args())};
+        return PteKernelCall{index<uint32_t>(call.op_index(), "an operator"), numbers(call.args())};
       }
       case fb::InstructionArguments::DelegateCall: {
         const auto& call = present(stored.instr_args_as_DelegateCall(), "a delegate's call");
         return PteDelegateCall{index<uint32_t>(call.delegate_index(), "a delegate"),
-                               numbers<PteId>(call.args())};
+                               numbers(call.args())};
       }
       case fb::InstructionArguments::MoveCall: {
         const auto& move = present(stored.instr_args_as_MoveCall(), "a move");

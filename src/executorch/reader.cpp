@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "executorch/flatbuffer_list.h"
 #include "executorch/program_reader.h"
 #include "executorch/pte_header.h"
 #include "executorch/validator.h"
@@ -144,14 +145,15 @@ class FileReader {
   }
 
   std::vector<Weight> read_table(const fb::SubsegmentOffsets& table, const Owners& owners) {
-    if (table.offsets() == nullptr || table.offsets()->size() < 2) return {};  // the placeholder
+    const std::vector<uint64_t> offsets = copy_of(table.offsets());
+    if (offsets.size() < 2) return {};  // the placeholder
     const Range whole = segment(table.segment_index());
-    std::set<uint64_t> ends{whole.bytes};
-    ends.insert(table.offsets()->begin(), table.offsets()->end());
+    std::set<uint64_t> ends(offsets.begin(), offsets.end());
+    ends.insert(whole.bytes);
     std::vector<Weight> weights;
-    for (uint32_t i = 1; i < table.offsets()->size(); ++i) {
+    for (uint32_t i = 1; i < offsets.size(); ++i) {
       budget_.spend(sizeof(Weight) + sizeof(WeightSlice));
-      const uint64_t offset = table.offsets()->Get(i);
+      const uint64_t offset = offsets[i];
       if (offset > whole.bytes) corrupt("data " + std::to_string(i) + " lies outside its segment");
       const auto owner = owners.find(i - 1);
       const auto end = ends.upper_bound(offset);

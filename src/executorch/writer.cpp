@@ -1,5 +1,6 @@
 #include "executorch/writer.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "executorch/data_layout.h"
@@ -37,13 +38,13 @@ Head head_of(const PteModel& model, const PteDataLayout& layout) {
   return head;
 }
 
-void copy_weight(const Weight& weight, char* target) {
+void copy_weight(const Weight& weight, std::byte* target) {
   if (weight.is_contiguous()) {
     const auto bytes = weight.contiguous_bytes();
-    std::memcpy(target, bytes.data(), bytes.size());
+    std::ranges::copy(bytes, target);
   } else {
     const auto bytes = weight.copy_bytes();
-    std::memcpy(target, bytes.data(), bytes.size());
+    std::ranges::copy(bytes, target);
   }
 }
 
@@ -79,10 +80,11 @@ std::string serialize_pte(const PteModel& model) {
   const size_t start = file.size();
   file.resize(start + layout.bytes, '\0');
   for (const auto& [bytes, offset] : layout.payloads) {
-    std::memcpy(file.data() + start + offset, bytes->data(), bytes->size());
+    std::ranges::copy(*bytes, file.data() + start + offset);
   }
+  auto* data = reinterpret_cast<std::byte*>(file.data() + start);
   for (const auto& [weight, offset] : layout.weights) {
-    copy_weight(*weight, file.data() + start + offset);
+    copy_weight(*weight, data + offset);
   }
   return file;
 }

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
 #include "base/error.h"
+#include "executorch/flatbuffer_list.h"
 
 namespace portwright {
 namespace {
@@ -31,12 +31,6 @@ T number_at(std::string_view bytes, size_t offset) {
 
 bool inside(std::string_view bytes, uint64_t offset, uint64_t size) {
   return offset <= bytes.size() && size <= bytes.size() - offset;
-}
-
-template <typename T>
-std::vector<uint32_t> items(const flatbuffers::Vector<T>* list) {
-  if (list == nullptr) return {};
-  return {list->begin(), list->end()};
 }
 
 XnnpackNode facts(const fb::_XNNNode1x1& node) {
@@ -74,7 +68,7 @@ XnnpackNode facts_of_concatenation(const void* table) {
 }
 
 XnnpackNode facts(const fb::XNNStaticTranspose& node) {
-  std::vector<uint32_t> order = items(node.perm());
+  std::vector<uint32_t> order = copy_of(node.perm());
   XnnpackNode found{.reads = {node.input_id()}, .writes = {node.output_id()}};
   found.input_ranks = found.output_ranks = {order.size()};
   std::ranges::sort(order);
@@ -85,7 +79,7 @@ XnnpackNode facts(const fb::XNNStaticTranspose& node) {
 }
 
 XnnpackNode facts(const fb::XNNStaticReshape& node) {
-  const std::vector<uint32_t> shape = items(node.new_shape());
+  const std::vector<uint32_t> shape = copy_of(node.new_shape());
   XnnpackNode found{.reads = {node.input_id()}, .writes = {node.output_id()}};
   found.output_ranks = {shape.size()};
   if (std::ranges::count(shape, 0U) > 1) found.fault = "it infers more than one size";
@@ -94,13 +88,13 @@ XnnpackNode facts(const fb::XNNStaticReshape& node) {
 
 XnnpackNode facts(const fb::XNNStaticSlice& node) {
   XnnpackNode found{.reads = {node.input_id()}, .writes = {node.output_id()}};
-  found.input_ranks = {items(node.offsets()).size(), items(node.sizes()).size()};
+  found.input_ranks = {copy_of(node.offsets()).size(), copy_of(node.sizes()).size()};
   return found;
 }
 
 XnnpackNode facts(const fb::XNNStaticConstantPad& node) {
   XnnpackNode found{.reads = {node.input_id()}, .writes = {node.output_id()}};
-  found.input_ranks = {items(node.pre_paddings()).size(), items(node.post_paddings()).size()};
+  found.input_ranks = {copy_of(node.pre_paddings()).size(), copy_of(node.post_paddings()).size()};
   return found;
 }
 

@@ -1,5 +1,6 @@
 // .pte files that are truncated, damaged or made to harm: an error, or a model, but never a crash.
 #include <gtest/gtest.h>
+#include <program_generated.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 
 #include "base/error.h"
 #include "executorch/inspect.h"
+#include "executorch/pte_header.h"
 #include "executorch/reader.h"
 #include "executorch/writer.h"
 #include "pte_models.h"
@@ -23,11 +25,15 @@ class HostilePte : public testing::Test {
         whole(serialize_pte(everything())) {}
   ~HostilePte() override { ::close(descriptor); }
 
-  // Whether the file is taken; what is taken can be written again.
-  bool reads(const std::string& content) const {
+  void write(const std::string& content) const {
     EXPECT_EQ(::ftruncate(descriptor, 0), 0);
     EXPECT_EQ(::pwrite(descriptor, content.data(), content.size(), 0),
               static_cast<ssize_t>(content.size()));
+  }
+
+  // Whether the file is taken; what is taken can be written again.
+  bool reads(const std::string& content) const {
+    write(content);
     try {
       serialize_pte(read_pte(path).model);
       inspect_pte(path);
@@ -85,6 +91,38 @@ TEST_F(HostilePte, HeadersThatLie) {
   }
   EXPECT_FALSE(reads(with(kLength, uint32_t{0})));
   EXPECT_FALSE(reads(with(0, UINT32_MAX)));  // the root
+}
+
+// A program of 100 lists that are all the same 8 MiB.
+std::string overlapping_lists() {
+  namespace fb = executorch_flatbuffer;
+  flatbuffers::FlatBufferBuilder out;
+  const auto items = out.CreateVector(std::vector<double>(1 << 20));
+  std::vector<flatbuffers::Offset<fb::EValue>> values;
+  for (int i = 0; i < 100; ++i) {
+    const auto list = fb::CreateDoubleList(out, items);
+    values.push_back(fb::CreateEValue(out, fb::KernelTypes::DoubleList, list.Union()));
+  }
+  const std::vector<flatbuffers::Offset<fb::ExecutionPlan>> plans{
+      fb::CreateExecutionPlanDirect(out, "forward", 0, &values)};
+  fb::FinishProgramBuffer(out, fb::CreateProgramDirect(out, 0, &plans));
+  std::string file(reinterpret_cast<const char*>(out.GetBufferPointer()), out.GetSize());
+  PteHeader header;
+  header.program_bytes = header.segments_offset = file.size() + sizeof(header);
+  file.insert(PteHeader::kOffset, reinterpret_cast<const char*>(&header), sizeof(header));
+  file[0] = static_cast<char>(file[0] + sizeof(header));
+  return file;
+}
+
+TEST_F(HostilePte, ASmallFileDoesNotFillTheMemory) {
+  write(overlapping_lists());
+  try {
+    read_pte(path);
+    ADD_FAILURE() << "it was read";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("overlap so often"), std::string::npos)
+        << error.what();
+  }
 }
 
 TEST_F(HostilePte, WhatIsNoFileIsNotWaitedFor) {
