@@ -1,5 +1,5 @@
-"""Writes src/executorch/kernels.table: the kernels that ExecuTorch's runtime registers, and the functional
-ATen operators whose out variants they are.
+"""Writes src/executorch/kernels.table: the kernels that ExecuTorch's runtime registers, and the
+functional ATen operators whose out variants they are.
 
 Run with torch and the executorch release that the table is for:
     python scripts/executorch_kernels.py > src/executorch/kernels.table

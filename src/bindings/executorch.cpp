@@ -30,11 +30,11 @@ std::shared_ptr<ExecutorchExport> lower_program(const std::shared_ptr<Program>& 
   return std::make_shared<ExecutorchExport>(lower_to_executorch(*program, options));
 }
 
-py::dict write_model(const ExecutorchExport& exported, const std::string& path) {
+py::dict write_model(const PteModel& model, const std::string& path) {
   PteFacts facts;
   {
     const py::gil_scoped_release release;
-    facts = write_pte(exported.model, path);
+    facts = write_pte(model, path);
   }
   py::dict found;
   found["file_bytes"] = facts.file_bytes;
@@ -63,21 +63,22 @@ std::map<std::string, size_t> call_counts(const ExecutorchExport& exported) {
 }  // namespace
 
 void bind_executorch(py::module_& m) {
-  py::class_<PteModel, std::shared_ptr<PteModel>>(m, "PteModel", "A .pte file in memory.")
-      .def("write", [](const PteModel& model, const std::string& path) { write_pte(model, path); })
-      .def("serialize", [](const PteModel& model) { return py::bytes(serialize_pte(model)); });
-  m.def("read_pte",
-        [](const std::string& path) { return std::make_shared<PteModel>(read_pte(path).model); });
-  m.def("inspect_pte", &inspect_pte);
   py::class_<ExecutorchExport, std::shared_ptr<ExecutorchExport>>(m, "ExecutorchExport")
       .def_property_readonly("notes", [](const ExecutorchExport& e) { return e.notes; })
       .def_property_readonly(
           "arena_sizes",
           [](const ExecutorchExport& e) { return e.model.methods.front().arena_sizes; })
       .def("call_counts", &call_counts)
-      .def("write", &write_model)
+      .def("write", [](const ExecutorchExport& e,
+                       const std::string& path) { return write_model(e.model, path); })
       .def("serialize",
            [](const ExecutorchExport& e) { return py::bytes(serialize_pte(e.model)); });
+  py::class_<PteModel, std::shared_ptr<PteModel>>(m, "PteModel", "A .pte file in memory.")
+      .def("write", &write_model, py::arg("path"))
+      .def("serialize", [](const PteModel& model) { return py::bytes(serialize_pte(model)); });
+  m.def("read_pte",
+        [](const std::string& path) { return std::make_shared<PteModel>(read_pte(path).model); });
+  m.def("inspect_pte", &inspect_pte);
   m.def("lower_executorch", &lower_program, py::arg("program"), py::kw_only(), py::arg("backend"),
         py::arg("alloc_graph_input"), py::arg("alloc_graph_output"),
         py::arg("alloc_mutable_buffers"), py::arg("bound_of_all"), py::arg("bounds"));

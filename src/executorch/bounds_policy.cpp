@@ -1,10 +1,12 @@
 // Which bounds the sizes have that nobody has stated one for.
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "executorch/bounds.h"
 #include "ir/data_symbols.h"
 #include "ir/dim_source.h"
+#include "ir/loop_node.h"
 
 namespace portwright {
 namespace {
@@ -12,8 +14,9 @@ namespace {
 constexpr int64_t kLeastTokens = 128;
 
 // Operators whose results have at most as many rows as their first operand has elements.
-constexpr std::array<std::string_view, 3> kSelections = {
-    "aten.nonzero.default", "aten.nonzero_numpy.default", "aten.masked_select.default"};
+constexpr std::array<std::string_view, 5> kSelections = {
+    "aten.nonzero.default", "aten.nonzero_numpy.default", "aten.masked_select.default",
+    "aten.unique_consecutive.default", "aten._unique2.default"};
 
 class Chooser {
  public:
@@ -27,9 +30,7 @@ class Chooser {
     for (SymbolId id = 0; id < symbols_.size(); ++id) {
       if (!symbols_.info(id).unbacked && !symbols_.replacement(id)) set(id, default_of(id));
     }
-    for (const Node& node : program_.graph.nodes) {
-      if (binds_symbol(node)) set(bound_symbol(node), from_data(node));
-    }
+    set_from_data(program_.graph);
     return upper_;
   }
 
@@ -54,6 +55,7 @@ class Chooser {
   }
 
   void set(SymbolId id, int64_t otherwise) {
+    known_.insert(id);
     const Interval range = symbols_.info(id).range;
     const auto given = stated(id);
     const bool has_own = range.hi < Interval::kInfinity && symbols_.info(id).from_user;
@@ -77,21 +79,34 @@ class Chooser {
     return tokens ? std::max(twice, kLeastTokens) : twice;
   }
 
-  int64_t from_data(const Node& node) const {
-    const SymbolId id = bound_symbol(node);
-    const int64_t otherwise = std::max(2 * least(id), kLeastTokens);
-    if (node.op != kBindSize) return otherwise;
-    const ValueId sized = std::get<ValueRef>(node.arguments.at(0)).id;
-    for (const Node& maker : program_.graph.nodes) {
-      bool makes = false;
-      for_each_output(maker, [&](ValueId made) { makes = makes || made == sized; });
-      if (!makes) continue;
-      if (std::find(kSelections.begin(), kSelections.end(), maker.op) == kSelections.end())
-        return otherwise;
-      const ValueId from = std::get<ValueRef>(maker.arguments.at(0)).id;
-      return Bounds(symbols_, upper_).upper(product(program_.graph.type(from).shape));
+  // In the order in which they are made: one may depend on others.
+  void set_from_data(const Graph& graph) {
+    for (const Node& node : graph.nodes) {
+      for_each_output(node, [&](ValueId made) {
+        for (const Expr& size : graph.type(made).shape) {
+          const auto id = size.symbol();
+          if (id && symbols_.info(*id).unbacked && !known_.contains(*id))
+            set(*id, count_of(graph, node, *id));
+        }
+      });
+      if (binds_symbol(node) && !known_.contains(bound_symbol(node)))
+        set(bound_symbol(node), from_data(bound_symbol(node)));
+      if (!is_loop(node)) continue;
+      const LoopNode loop = as_loop(node);
+      upper_.at(loop.counter) = std::max<int64_t>(Bounds(symbols_, upper_).upper(loop.trips), 1);
+      set_from_data(loop.body);
     }
-    return otherwise;
+  }
+
+  int64_t from_data(SymbolId id) const { return std::max(2 * least(id), kLeastTokens); }
+
+  // Of a size that the node's result has and its operands have not.
+  int64_t count_of(const Graph& graph, const Node& node, SymbolId id) const {
+    const bool selects =
+        std::find(kSelections.begin(), kSelections.end(), node.op) != kSelections.end();
+    if (!selects) return from_data(id);
+    const ValueId from = std::get<ValueRef>(node.arguments.at(0)).id;
+    return Bounds(symbols_, upper_).upper(product(graph.type(from).shape));
   }
 
   void check_names() const {
@@ -114,6 +129,7 @@ class Chooser {
   const SymbolTable& symbols_;
   const BoundsPolicy& policy_;
   std::vector<int64_t> upper_;
+  std::set<SymbolId> known_;
   std::vector<std::string> taken_;
 };
 

@@ -14,6 +14,9 @@ const PteOperator kCopy = {"aten::copy_", ""};
 const PteOperator kClone = {"aten::clone", "out"};
 const PteOperator kView = {"executorch_prim::et_view", "default"};
 const PteOperator kIndexPut = {"aten::index_put_", ""};
+const PteOperator kCat = {"aten::cat", "out"};
+const PteOperator kFull = {"aten::full", "out"};
+const PteOperator kCopyIndex = {"executorch_prim::et_copy_index", "tensor"};
 constexpr int64_t kMostFolded = 256;  // elements of a constant that is not made by a call
 
 std::string refusal(const TensorType& type) {
@@ -54,8 +57,8 @@ PteTensor PteEmitter::described(const TensorType& type) const {
 }
 
 PteId PteEmitter::result(ValueId id) {
-  const PteId made = add(described(program_.graph.type(id)));
-  values_[id] = made;
+  const PteId made = add(described(type(id)));
+  scopes_.back().values[id] = made;
   return made;
 }
 
@@ -71,13 +74,13 @@ PteId PteEmitter::constant(const Weight& weight) {
 }
 
 PteId PteEmitter::tensor(ValueId id) {
-  const auto found = values_.find(id);
-  if (found != values_.end()) return found->second;
-  const Weight* weight = program_.weight(id);
+  auto& values = scopes_.back().values;
+  if (const auto found = values.find(id); found != values.end()) return found->second;
+  const Weight* weight = in_body() ? nullptr : program_.weight(id);
   if (weight == nullptr) {
     throw Error(ErrorCode::kInternal, "value " + std::to_string(id) + " has not been emitted");
   }
-  return values_[id] = constant(*weight);
+  return values[id] = constant(*weight);
 }
 
 PteId PteEmitter::scalar_constant(const Argument& number, DType dtype) {
@@ -156,14 +159,14 @@ void PteEmitter::emit_kernel(const Node& node, const Kernel& kernel) {
 void PteEmitter::emit_view(const Node& node) {
   const PteId from = operand(node.arguments.at(0), OperandKind::kTensor);
   const ValueId id = node.result();
-  const PteId sizes = int_list(program_.graph.type(id).shape);
+  const PteId sizes = int_list(type(id).shape);
   call(kView, {from, sizes, result(id)});
 }
 
 // Small tensors of one number are constants of the file.
 bool PteEmitter::emit_constant(const Node& node) {
   if (node.op != "aten.full.default") return false;
-  const TensorType& type = program_.graph.type(node.result());
+  const TensorType type = this->type(node.result());
   const Argument& number = node.arguments.at(1);
   const auto* expr = std::get_if<Expr>(&number);
   if (expr != nullptr && !expr->is_constant()) return false;
@@ -178,7 +181,7 @@ bool PteEmitter::emit_constant(const Node& node) {
   }
   if (count > kMostFolded) return false;
   if (type.rank() == 0) {
-    values_[node.result()] = scalar_constant(number, type.dtype);
+    scopes_.back().values[node.result()] = scalar_constant(number, type.dtype);
     return true;
   }
   const PteId one = scalar_constant(number, type.dtype);
@@ -188,13 +191,14 @@ bool PteEmitter::emit_constant(const Node& node) {
     const std::span<const std::byte> piece = element.contiguous_bytes();
     bytes.insert(bytes.end(), piece.begin(), piece.end());
   }
-  values_[node.result()] = constant(Weight::from_host(type.dtype, shape, std::move(bytes)));
+  scopes_.back().values[node.result()] =
+      constant(Weight::from_host(type.dtype, shape, std::move(bytes)));
   return true;
 }
 
 // A write to a buffer or an input whose old value nothing reads afterwards.
 bool PteEmitter::emit_in_place(const Node& node) {
-  if (node.op != "aten.index_put.default") return false;
+  if (node.op != "aten.index_put.default" || in_body()) return false;
   const auto target = written_to_.find(node.result());
   const auto* ref = std::get_if<ValueRef>(&node.arguments.at(0));
   if (target == written_to_.end() || ref == nullptr || ref->id != target->second) return false;
@@ -206,7 +210,7 @@ bool PteEmitter::emit_in_place(const Node& node) {
   const PteId buffer = args.front();
   args.push_back(buffer);
   call(kIndexPut, std::move(args));
-  values_[node.result()] = buffer;
+  scopes_.back().values[node.result()] = buffer;
   return true;
 }
 
@@ -214,10 +218,12 @@ void PteEmitter::emit_binding(const Node& node) {
   const PteId from = operand(node.arguments.at(0), OperandKind::kTensor);
   if (node.op == kBindSize) {
     const PteId dim = operand(node.arguments.at(1), OperandKind::kOther);
-    symbols_[bound_symbol(node)] = prim("aten::sym_size.int", {from, dim}, int64_t{0});
+    scopes_.back().symbols[bound_symbol(node)] =
+        prim("aten::sym_size.int", {from, dim}, int64_t{0});
     return;
   }
-  symbols_[bound_symbol(node)] = prim("aten::_local_scalar_dense.", {from}, int64_t{0});
+  scopes_.back().symbols[bound_symbol(node)] =
+      prim("aten::_local_scalar_dense.", {from}, int64_t{0});
 }
 
 void PteEmitter::emit_delegate(const Node& node) {
@@ -240,11 +246,87 @@ void PteEmitter::emit_delegate(const Node& node) {
 void PteEmitter::emit_node(const Node& node) {
   if (binds_symbol(node)) return emit_binding(node);
   if (is_delegate(node)) return emit_delegate(node);
+  if (is_loop(node)) return emit_loop(node);
   if (node.op == "aten.view.default") return emit_view(node);
   if (emit_constant(node) || emit_in_place(node)) return;
   const Kernel* kernel = find_kernel(node.op);
   if (kernel == nullptr) throw Error(ErrorCode::kUnsupported, "the format has nothing for it");
   emit_kernel(node, *kernel);
+}
+
+uint32_t PteEmitter::next_instruction() const {
+  return static_cast<uint32_t>(method_.instructions.size());
+}
+
+// The target has this value from now on, in memory of its own.
+void PteEmitter::assign(PteId target, PteId from) { call(kClone, {from, none(), target, target}); }
+
+// What a round computes and hands on; the body's values are emitted in a scope of their own.
+void PteEmitter::emit_round(const LoopNode& loop, std::span<const PteId> last,
+                            std::span<const PteId> stacked, std::span<const PteId> joined,
+                            PteId counter) {
+  const Graph& body = loop.body;
+  std::vector<PteId> captures;
+  for (ValueId id : loop.captures) captures.push_back(tensor(id));
+  scopes_.emplace_back().graph = &body;
+  scopes_.back().symbols[loop.counter] = counter;
+  for (size_t i = 0; i < body.inputs.size(); ++i) {
+    scopes_.back().values[body.inputs[i]] =
+        i < last.size() ? last[i] : captures.at(i - last.size());
+  }
+  for (const Node& node : body.nodes) emit_node(node);
+  std::vector<PteId> results;
+  for (ValueId id : body.outputs) results.push_back(tensor(id));
+  for (size_t i = 0; i < stacked.size(); ++i)
+    call(kCopyIndex, {stacked[i], results.at(last.size() + i), counter});
+  for (size_t i = 0; i < joined.size(); ++i) {
+    const PteId item = results.at(last.size() + stacked.size() + i);
+    const PteId longer = add(method_.values.at(joined[i]));
+    call(kCat, {add(PteTensorList{{joined[i], item}}), number(loop.dims.at(i)), longer, longer});
+    assign(joined[i], longer);
+  }
+  for (size_t i = 0; i < last.size(); ++i) {  // one carried value may become another
+    const bool is_carried = std::find(last.begin(), last.end(), results[i]) != last.end();
+    if (is_carried && results[i] != last[i]) results[i] = copied(results[i]);
+  }
+  for (size_t i = 0; i < last.size(); ++i) {
+    if (results[i] != last[i]) assign(last[i], results[i]);
+  }
+  scopes_.pop_back();
+}
+
+// A counter, a conditional jump behind the loop and a jump back.
+void PteEmitter::emit_loop(const Node& node) {
+  const LoopNode loop = as_loop(node);
+  const PteId trips = number(loop.trips);
+  std::vector<PteId> last, stacked, joined;
+  for (size_t i = 0; i < loop.last.size(); ++i) {
+    const PteId initial = tensor(loop.initial[i]);
+    last.push_back(result(loop.last[i]));
+    assign(last.back(), initial);
+  }
+  const auto start_empty = [&](ValueId id, size_t dim) {
+    const PteId made = result(id);
+    std::get<PteTensor>(method_.values.at(made)).dynamic = true;
+    IntList shape = type(id).shape;
+    shape.at(dim) = 0;
+    call(kFull, {int_list(shape), integer(0), made, made});
+    return made;
+  };
+  for (ValueId id : loop.stacked) stacked.push_back(start_empty(id, 0));
+  for (size_t i = 0; i < loop.joined.size(); ++i)
+    joined.push_back(start_empty(loop.joined[i], loop.dims.at(i).constant()));
+
+  const PteId counter = add(int64_t{0});
+  method_.instructions.emplace_back(PteMoveCall{integer(0), counter});
+  const uint32_t start = next_instruction();
+  const PteId goes_on = prim("executorch_prim::lt.Scalar", {counter, trips}, false);
+  const uint32_t leave = next_instruction();
+  method_.instructions.emplace_back(PteJumpFalse{goes_on, 0});
+  emit_round(loop, last, stacked, joined, counter);
+  call({"executorch_prim::add", "Scalar"}, {counter, integer(1), counter});
+  method_.instructions.emplace_back(PteJumpFalse{boolean(false), start});
+  std::get<PteJumpFalse>(method_.instructions.at(leave)).destination = next_instruction();
 }
 
 void PteEmitter::add_inputs() {
@@ -262,14 +344,14 @@ void PteEmitter::add_inputs() {
       const ValueId id = program_.graph.inputs[k];
       written_to_[program_.graph.outputs[i]] = id;
       if (spec.kind == OutputKind::kUserInputMutation) {
-        std::get<PteTensor>(method_.values.at(values_.at(id))).is_callers = true;
+        std::get<PteTensor>(method_.values.at(tensor(id))).is_callers = true;
         continue;
       }
       PteTensor state = described(program_.graph.type(id));
       state.is_state = true;
       state.data = static_cast<uint32_t>(model_.initial_states.size());
       model_.initial_states.push_back(*program_.inputs[k].weight);
-      values_[id] = add(std::move(state));
+      scopes_.back().values[id] = add(std::move(state));
     }
   }
 }
@@ -329,6 +411,9 @@ void PteEmitter::emit() {
     const Node& node = nodes[at_];
     try {
       emit_node(node);
+    } catch (const std::out_of_range& error) {
+      throw Error(ErrorCode::kInternal, node.op + ": " + error.what(), program_.source(node),
+                  program_.module_path(node));
     } catch (const Error& error) {
       if (error.source().known()) throw;
       throw Error(error.code(), "cannot write " + node.op + " for ExecuTorch: " + error.what(),

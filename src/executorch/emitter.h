@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -12,6 +14,7 @@
 #include "executorch/bounds.h"
 #include "executorch/kernels.h"
 #include "executorch/pte_model.h"
+#include "ir/loop_node.h"
 #include "ir/program.h"
 
 namespace portwright {
@@ -28,7 +31,9 @@ using LowerDelegate = std::function<LoweredDelegate(const Program&, const Node&,
 class PteEmitter {
  public:
   PteEmitter(const Program& program, const Bounds& bounds, PteModel& model, PteMethod& method)
-      : program_(program), bounds_(bounds), model_(model), method_(method) {}
+      : program_(program), bounds_(bounds), model_(model), method_(method) {
+    scopes_.emplace_back().graph = &program.graph;
+  }
 
   void set_delegate_lowering(LowerDelegate lower) { lower_delegate_ = std::move(lower); }
 
@@ -44,6 +49,11 @@ class PteEmitter {
   void emit_view(const Node& node);
   void emit_binding(const Node& node);
   void emit_delegate(const Node& node);
+  void emit_loop(const Node& node);
+  void emit_round(const LoopNode& loop, std::span<const PteId> last, std::span<const PteId> stacked,
+                  std::span<const PteId> joined, PteId counter);
+  void assign(PteId target, PteId from);
+  uint32_t next_instruction() const;
   bool emit_in_place(const Node& node);
   bool emit_constant(const Node& node);
 
@@ -55,6 +65,8 @@ class PteEmitter {
   PteId tensor(ValueId id);
   PteId copied(PteId tensor);
   PteTensor described(const TensorType& type) const;
+  const TensorType& type(ValueId id) const { return scopes_.back().graph->type(id); }
+  bool in_body() const { return scopes_.size() > 1; }
 
   // Numbers, each distinct one once.
   PteId integer(int64_t value);
@@ -71,16 +83,36 @@ class PteEmitter {
   PteId symbol(SymbolId id);
   PteId term(const Term& term);
   PteId atom(const Atom& atom);
+  PteId modulo(const Expr& a, const Expr& b);
   PteId real(const Real& value);
   PteId condition(const Predicate& predicate);
-  PteId size_of(ValueId id, int64_t axis);
+  PteId size_of(PteId tensor, int64_t axis);
+  std::optional<PteId> size_of_computed(SymbolId id);
+
+  // The graph that is emitted, or a body in it. What is computed in a body is known in it and in
+  // the bodies inside, as a loop may have no round; its values are those of its own graph.
+  struct Scope {
+    const Graph* graph = nullptr;
+    std::map<ValueId, PteId> values;
+    std::unordered_map<Expr, PteId> numbers;
+    std::unordered_map<SymbolId, PteId> symbols;
+    std::map<std::vector<PteId>, PteId> int_lists;
+  };
+  template <typename Map>
+  std::optional<PteId> known(Map Scope::* table, const typename Map::key_type& key) const {
+    for (size_t i = scopes_.size(); i-- > 0;) {
+      const auto found = (scopes_[i].*table).find(key);
+      if (found != (scopes_[i].*table).end()) return found->second;
+    }
+    return std::nullopt;
+  }
 
   const Program& program_;
   const Bounds& bounds_;
   PteModel& model_;
   PteMethod& method_;
   LowerDelegate lower_delegate_;
-  std::map<ValueId, PteId> values_;
+  std::vector<Scope> scopes_;
   std::unordered_map<ValueId, size_t> last_uses_;    // the node that reads it last
   std::unordered_map<ValueId, ValueId> written_to_;  // results that an input or buffer ends up with
   size_t at_ = 0;                                    // the node that is emitted
@@ -88,12 +120,9 @@ class PteEmitter {
   std::map<int64_t, PteId> integers_;
   std::map<double, PteId> doubles_;
   std::map<std::string, PteId> texts_;
-  std::map<std::vector<PteId>, PteId> int_lists_;
   std::map<std::pair<DType, double>, PteId> scalars_;
   std::map<bool, PteId> booleans_;
   PteId none_ = kNoPteValue;
-  std::unordered_map<Expr, PteId> numbers_;
-  std::unordered_map<SymbolId, PteId> symbols_;
 };
 
 }  // namespace portwright

@@ -1,4 +1,5 @@
 // Numbers of a method: constants once each, symbolic ones by the runtime's prim operators.
+#include <algorithm>
 #include <cmath>
 
 #include "executorch/emitter.h"
@@ -59,9 +60,8 @@ PteId PteEmitter::none() {
 PteId PteEmitter::int_list(const IntList& list) {
   std::vector<PteId> items;
   for (const Expr& item : list) items.push_back(number(item));
-  const auto [entry, added] = int_lists_.try_emplace(items, kNoPteValue);
-  if (added) entry->second = add(PteIntList{items});
-  return entry->second;
+  if (const auto found = known(&Scope::int_lists, items)) return *found;
+  return scopes_.back().int_lists[items] = add(PteIntList{items});
 }
 
 PteId PteEmitter::prim(const std::string& name, std::vector<PteId> args, PteValue result) {
@@ -74,7 +74,7 @@ PteId PteEmitter::prim(const std::string& name, std::vector<PteId> args, PteValu
 PteId PteEmitter::number(const Expr& given) {
   const Expr expr = program_.symbols->resolve(given);
   if (expr.is_constant()) return integer(expr.constant());
-  if (const auto found = numbers_.find(expr); found != numbers_.end()) return found->second;
+  if (const auto found = known(&Scope::numbers, expr)) return *found;
   PteId sum = kNoPteValue;
   int64_t constant = 0;
   for (const Term& part : expr.node()->terms) {
@@ -86,7 +86,7 @@ PteId PteEmitter::number(const Expr& given) {
     sum = sum == kNoPteValue ? value : prim(prim_name("add"), {sum, value}, int64_t{0});
   }
   if (constant != 0) sum = prim(prim_name("add"), {sum, integer(constant)}, int64_t{0});
-  return numbers_[expr] = sum;
+  return scopes_.back().numbers[expr] = sum;
 }
 
 PteId PteEmitter::term(const Term& part) {
@@ -99,17 +99,27 @@ PteId PteEmitter::term(const Term& part) {
   return prim(prim_name("mul"), {value, integer(part.coefficient)}, int64_t{0});
 }
 
+// The runtime's remainder has the sign of the dividend, as C++'s.
+PteId PteEmitter::modulo(const Expr& a, const Expr& b) {
+  const SymbolTable& symbols = *program_.symbols;
+  if (symbols.range(a).lo >= 0 && symbols.range(b).lo >= 0)
+    return prim(prim_name("mod"), {number(a), number(b)}, int64_t{0});
+  const PteId quotient = prim(prim_name("floordiv"), {number(a), number(b)}, int64_t{0});
+  const PteId whole = prim(prim_name("mul"), {quotient, number(b)}, int64_t{0});
+  return prim(prim_name("sub"), {number(a), whole}, int64_t{0});
+}
+
 PteId PteEmitter::atom(const Atom& atom) {
   if (atom.kind == AtomKind::kSymbol) return symbol(atom.symbol);
   const Expr self(atom.node);
-  if (const auto found = numbers_.find(self); found != numbers_.end()) return found->second;
+  if (const auto found = known(&Scope::numbers, self)) return *found;
   const auto binary = [&](const char* name) {
     return prim(prim_name(name), {number(atom.a), number(atom.b)}, int64_t{0});
   };
   PteId value = kNoPteValue;
   switch (atom.kind) {
     case AtomKind::kFloorDiv: value = binary("floordiv"); break;
-    case AtomKind::kMod: value = binary("mod"); break;
+    case AtomKind::kMod: value = modulo(atom.a, atom.b); break;
     case AtomKind::kMin: value = binary("sym_min"); break;
     case AtomKind::kMax: value = binary("sym_max"); break;
     case AtomKind::kFromReal: {
@@ -125,30 +135,38 @@ PteId PteEmitter::atom(const Atom& atom) {
     }
     case AtomKind::kSymbol: break;
   }
-  return numbers_[self] = value;
+  return scopes_.back().numbers[self] = value;
 }
 
-PteId PteEmitter::size_of(ValueId id, int64_t axis) {
-  return prim("aten::sym_size.int", {values_.at(id), integer(axis)}, int64_t{0});
+PteId PteEmitter::size_of(PteId tensor, int64_t axis) {
+  return prim("aten::sym_size.int", {tensor, integer(axis)}, int64_t{0});
+}
+
+// A symbol whose binding node went as dead code is still a size of what was computed.
+std::optional<PteId> PteEmitter::size_of_computed(SymbolId id) {
+  const Expr wanted = program_.symbols->symbol(id);
+  for (size_t i = scopes_.size(); i-- > 0;) {
+    for (const auto& [value, emitted] : scopes_[i].values) {
+      const std::vector<Expr>& shape = scopes_[i].graph->type(value).shape;
+      const auto found = std::find(shape.begin(), shape.end(), wanted);
+      if (found != shape.end()) return size_of(emitted, found - shape.begin());
+    }
+  }
+  return std::nullopt;
 }
 
 PteId PteEmitter::symbol(SymbolId id) {
-  if (const auto found = symbols_.find(id); found != symbols_.end()) return found->second;
+  if (const auto found = known(&Scope::symbols, id)) return *found;
+  auto& symbols = scopes_.back().symbols;
   if (const auto source = find_source(program_, id)) {
-    PteId value = size_of(source->input, source->axis);
+    PteId value = size_of(scopes_.front().values.at(source->input), source->axis);
     if (source->offset != 0)
       value = prim(prim_name("sub"), {value, integer(source->offset)}, int64_t{0});
     if (source->factor != 1)
       value = prim(prim_name("floordiv"), {value, integer(source->factor)}, int64_t{0});
-    return symbols_[id] = value;
+    return symbols[id] = value;
   }
-  const Expr wanted = program_.symbols->symbol(id);
-  for (const auto& [value, emitted] : values_) {  // a size of what was computed
-    const std::vector<Expr>& shape = program_.graph.type(value).shape;
-    for (size_t axis = 0; axis < shape.size(); ++axis) {
-      if (shape[axis] == wanted) return symbols_[id] = size_of(value, static_cast<int64_t>(axis));
-    }
-  }
+  if (const auto value = size_of_computed(id)) return symbols[id] = *value;
   throw Error(ErrorCode::kUnsupported, "the size '" + program_.symbols->info(id).name +
                                            "' is used but is no dim of an input, so the program "
                                            "cannot compute it");

@@ -173,12 +173,12 @@ class ExecutorchConfig(DynamoConfig):
     """How a model is exported to ExecuTorch; all fields of `DynamoConfig` and these.
 
     Args:
-        backend: what runs the model: "xnnpack", "portable" (the runtime's own kernels), "cuda", or
-            one that was added to `exporter_executorch._BACKEND_PREPARE`.
-        upper_bounds: what dynamic dims can be at most where no `Dim(max=)` says it: one size for all
-            of them, or sizes by the dim's name or place ("input_ids.size(1)"). Memory is planned for
-            them. None: twice the sample's size, at least 128 for tokens and masks along all dims but
-            the first; the export logs what was taken.
+        backend: what runs the model: "xnnpack", "portable" (the runtime's own kernels), "cuda",
+            or one that was added to `exporter_executorch._BACKEND_PREPARE`.
+        upper_bounds: what dynamic dims can be at most where no `Dim(max=)` says it: one size for
+            all of them, or sizes by the dim's name or place ("input_ids.size(1)"). Memory is
+            planned for them. None: twice the sample's size, at least 128 for tokens and masks
+            along all dims but the first; the export logs what was taken.
         alloc_graph_input: inputs are copied into the planned memory; False uses the caller's.
         alloc_graph_output: outputs lie in the planned memory; False leaves theirs to the caller.
         alloc_mutable_buffers: buffers that forward writes to lie in planned memory of their own.

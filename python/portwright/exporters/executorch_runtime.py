@@ -11,6 +11,9 @@ import torch
 
 from portwright.errors import PortwrightError, UnsupportedError
 
+_KEPT_LINES = 5  # of the runtime's log in an error
+_NOISE = ("with type id", "cpuinfo_utils")
+
 
 class Method:
     """A method of a .pte file in ExecuTorch's runtime, loaded with full verification.
@@ -25,19 +28,16 @@ class Method:
         verification = runtime.Verification.InternalConsistency
         self._name = name
         self._program = program  # the runtime reads the bytes where they are
-        try:
-            with _quiet():
-                if isinstance(program, str):
-                    self._module = runtime._load_for_executorch(
-                        program, program_verification=verification
-                    )
-                else:
-                    self._module = runtime._load_for_executorch_from_buffer(
-                        program, program_verification=verification
-                    )
-                self._module.method_meta(name)
-        except RuntimeError as error:
-            raise PortwrightError(f"ExecuTorch cannot load the program: {error}") from error
+        with _reported("load"):
+            if isinstance(program, str):
+                self._module = runtime._load_for_executorch(
+                    program, program_verification=verification
+                )
+            else:
+                self._module = runtime._load_for_executorch_from_buffer(
+                    program, program_verification=verification
+                )
+            self._module.method_meta(name)
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Runs the method on CPU tensors; the outputs are copies.
@@ -46,10 +46,8 @@ class Method:
             PortwrightError: the runtime reports an error, as for sizes above the bounds.
         """
         own = [tensor.detach().contiguous() for tensor in inputs]
-        try:
+        with _reported("run"):
             results: list[torch.Tensor] = self._module.run_method(self._name, own)
-        except RuntimeError as error:
-            raise PortwrightError(f"ExecuTorch cannot run the program: {error}") from error
         for given, used in zip(inputs, own, strict=True):
             if used.data_ptr() != given.data_ptr():  # what the method wrote to
                 given.copy_(used)
@@ -67,13 +65,18 @@ def _runtime() -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Loading prints its log to stderr, whatever Python's is."""
-    saved = os.dup(2)
-    with open(os.devnull, "w") as null:
-        os.dup2(null.fileno(), 2)
+def _reported(action: str) -> Iterator[None]:
+    """Keeps the runtime's log, which it writes to the process's stderr, for the error."""
+    saved, log = os.dup(2), os.memfd_create("executorch")
+    os.dup2(log, 2)
     try:
         yield
+    except RuntimeError as error:
+        text = os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
+        lines = [line for line in text.splitlines() if not any(part in line for part in _NOISE)]
+        said = "".join(f"\n  {line}" for line in lines[-_KEPT_LINES:])
+        raise PortwrightError(f"ExecuTorch cannot {action} the program: {error}{said}") from error
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+        os.close(log)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, MutableMapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from portwright.capture import CapturedProgram, Decompositions
 from portwright.errors import InvalidArgumentError, UnsupportedError
 from portwright.exporters import decisions_on_data, onnx_decompositions
 from portwright.exporters.base import logger
-from portwright.exporters.configs import ExecutorchConfig
+from portwright.exporters.configs import DynamoConfig, ExecutorchConfig
 from portwright.exporters.executorch_program import ExecutorchProgram
 from portwright.exporters.exporter_dynamo import DynamoExporter
 from portwright.exporters.fx_fixes import with_fixes
@@ -35,7 +35,7 @@ __all__ = [
 Inputs = MutableMapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class NativePartitioner:
     """Stands for the engine's own lowering where a backend names its partitioners.
 
@@ -46,8 +46,8 @@ class NativePartitioner:
     delegate: str | None
 
 
-# (model, sample inputs) to both as the backend needs them, and its partitioners: a NativePartitioner,
-# or those of executorch, whose own lowering then runs.
+# (model, sample inputs) to both as the backend needs them, and its partitioners: a
+# NativePartitioner, or those of executorch, whose own lowering then runs.
 Prepare = Callable[[torch.nn.Module, Inputs], tuple[torch.nn.Module, Inputs, list[Any]]]
 
 
@@ -124,7 +124,6 @@ class ExecutorchExporter(DynamoExporter):
 
     config_class = ExecutorchConfig
     backends = ("dynamo", "executorch")
-    has_loops = False
     tested_versions: ClassVar[dict[str, str]] = {
         **DynamoExporter.tested_versions,
         "executorch": "1.4.1",
@@ -174,8 +173,15 @@ class ExecutorchExporter(DynamoExporter):
         config: ExecutorchConfig,
         partitioners: list[Any],
     ) -> Any:
+        dynamo = DynamoConfig(
+            **{
+                field.name: getattr(config, field.name)
+                for field in dataclasses.fields(DynamoConfig)
+                if field.name != "export_format"
+            }
+        )
         with _experts_as_products(model):
-            exported = DynamoExporter.export(self, model, sample_inputs, config)
+            exported = _ForExecutorch().export(model, sample_inputs, dynamo)
         with apply_patches("executorch"):
             from executorch.exir import to_edge_transform_and_lower
 
@@ -183,6 +189,13 @@ class ExecutorchExporter(DynamoExporter):
 
     def _decompositions(self) -> Decompositions:
         return Decompositions(frozenset(_core.edge_operators()), onnx_decompositions.find)
+
+
+class _ForExecutorch(DynamoExporter):
+    """The program that executorch's own lowering takes."""
+
+    backends = ("dynamo", "executorch")
+    has_loops = False
 
 
 @contextlib.contextmanager

@@ -58,11 +58,21 @@ DType number_dtype(const EdgeCall& call, size_t number, size_t tensor) {
   return widens ? DType::kFloat32 : dtype;
 }
 
+// Kernels compute in the tensor's dtype: it is the result's first.
+void with_number(const EdgeCall& call, const std::string& op) {
+  std::vector<Argument> arguments = call.node.arguments;
+  if (call.result().dtype != DType::kBool)
+    arguments[0] = ValueRef{call.out.cast(call.tensor(0), call.result().dtype)};
+  call.kernel(op, std::move(arguments));
+}
+
+void number_operand(const EdgeCall& call) { with_number(call, call.node.op); }
+
 // One operand at least is a tensor; kernels of two tensors take no numbers.
 void two_operands(const EdgeCall& call) {
   if (call.is_tensor(0) && call.is_tensor(1)) return call.kernel(call.node.op, call.node.arguments);
   const std::string scalar = scalar_form(call.node.op);
-  if (call.is_tensor(0) && !scalar.empty()) return call.kernel(scalar, call.node.arguments);
+  if (call.is_tensor(0) && !scalar.empty()) return with_number(call, scalar);
   std::vector<Argument> arguments = call.node.arguments;
   arguments[0] = ValueRef{tensor_of(call, 0, number_dtype(call, 0, 1))};
   arguments[1] = ValueRef{tensor_of(call, 1, number_dtype(call, 1, 0))};
@@ -134,6 +144,14 @@ std::span<const EdgeLowering> arithmetic_edges() {
       EdgeLowering{"aten.bitwise_and.Tensor", two_operands},
       EdgeLowering{"aten.bitwise_or.Tensor", two_operands},
       EdgeLowering{"aten.bitwise_xor.Tensor", two_operands},
+      EdgeLowering{"aten.add.Scalar", number_operand},
+      EdgeLowering{"aten.sub.Scalar", number_operand},
+      EdgeLowering{"aten.rsub.Scalar", number_operand},
+      EdgeLowering{"aten.mul.Scalar", number_operand},
+      EdgeLowering{"aten.div.Scalar", number_operand},
+      EdgeLowering{"aten.fmod.Scalar", number_operand},
+      EdgeLowering{"aten.remainder.Scalar", number_operand},
+      EdgeLowering{"aten.pow.Tensor_Scalar", number_operand},
       EdgeLowering{"aten.where.self", where},
       EdgeLowering{"aten.masked_fill.Tensor", masked_fill},
       EdgeLowering{"aten.clamp_min.default", clamp_min},

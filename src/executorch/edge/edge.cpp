@@ -57,6 +57,9 @@ void lower_graph(const Program& program, Graph& graph) {
     out.begin(node);
     try {
       out.give(node);
+    } catch (const std::out_of_range& error) {
+      throw Error(ErrorCode::kInternal, node.op + ": " + error.what(), program.source(node),
+                  program.module_path(node));
     } catch (const Error& error) {
       if (error.source().known()) throw;
       throw Error(error.code(), "cannot lower " + node.op + " to ExecuTorch: " + error.what(),

@@ -40,6 +40,53 @@ void nonzero_numpy(const EdgeCall& call) {
   }
 }
 
+ValueId without_first(EdgeWriter& out, ValueId x) {
+  const Expr size = out.type(x).shape.at(0);
+  return out.slice(x, 0, 1, size);
+}
+
+// Runs of equal elements: where each begins is true.
+ValueId starts_of_runs(EdgeWriter& out, ValueId x) {
+  const Expr size = out.type(x).shape.at(0);
+  const ValueId later = without_first(out, x);
+  const ValueId earlier = out.slice(x, 0, 0, size - 1);
+  const ValueId differs = out.add("aten.ne.Tensor", {ValueRef{later}, ValueRef{earlier}},
+                                  TensorType{DType::kBool, {size - 1}, {}});
+  return out.add("aten.cat.default",
+                 {ValueList{out.full({1}, true, DType::kBool), differs}, Expr(0)},
+                 TensorType{DType::kBool, {size}, {}});
+}
+
+// The first element of each run, the run of each element, the lengths of runs: of a flat tensor
+// with at least one element. (x, return_inverse, return_counts, dim)
+void unique_consecutive(const EdgeCall& call) {
+  EdgeWriter& out = call.out;
+  if (call.has(3)) throw Error(ErrorCode::kUnsupported, "unique_consecutive along a dim");
+  const Expr size = product(call.type(0).shape);
+  const ValueId x = out.view(call.tensor(0), {size});
+  const ValueId starts = starts_of_runs(out, x);
+  const Expr count = call.result(0).shape.at(0);
+  call.give(out.kernel("aten.masked_select.default", {ValueRef{x}, ValueRef{starts}},
+                       TensorType{call.type(0).dtype, {count}, {}}),
+            0);
+  if (call.flag(1)) {
+    const ValueId number =
+        out.add("aten.cumsum.default", {ValueRef{starts}, Expr(0), DType::kInt64},
+                TensorType{DType::kInt64, {size}, {}});
+    call.give(out.view(out.plus(number, Expr(-1)), call.type(0).shape), 1);
+  }
+  if (call.flag(2)) {
+    const ValueId places = out.view(out.kernel("aten.nonzero.default", {ValueRef{starts}},
+                                               TensorType{DType::kInt64, {count, 1}, {}}),
+                                    {count});
+    const ValueId end = out.full({1}, size, DType::kInt64);
+    const ValueId ends =
+        out.add("aten.cat.default", {ValueList{without_first(out, places), end}, Expr(0)},
+                TensorType{DType::kInt64, {count}, {}});
+    call.give(out.difference(ends, places), 2);
+  }
+}
+
 }  // namespace
 
 std::span<const EdgeLowering> indexing_edges() {
@@ -47,6 +94,7 @@ std::span<const EdgeLowering> indexing_edges() {
       EdgeLowering{"aten.index_add.default", index_add},
       EdgeLowering{"aten.index_copy.default", index_copy},
       EdgeLowering{"aten.nonzero_numpy.default", nonzero_numpy},
+      EdgeLowering{"aten.unique_consecutive.default", unique_consecutive},
   };
   return kRows;
 }

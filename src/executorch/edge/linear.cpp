@@ -80,6 +80,7 @@ void baddbmm(const EdgeCall& call) {
 }
 
 void linear(const EdgeCall& call) {
+  if (call.type(1).rank() == 1) return call.as("aten.matmul.default", {call.arg(0), call.arg(1)});
   if (call.type(0).rank() != 1) return call.kernel(call.node.op, call.node.arguments);
   EdgeWriter& out = call.out;
   const ValueId row = out.view(call.tensor(0), {1, call.type(0).shape[0]});

@@ -98,7 +98,7 @@ double EdgeCall::number(size_t i, double otherwise) const {
   return static_cast<double>(integer(i));
 }
 
-const TensorType& EdgeCall::result(size_t i) const {
+TensorType EdgeCall::result(size_t i) const {
   return out.type(std::get<ValueId>(node.outputs.at(i)));
 }
 

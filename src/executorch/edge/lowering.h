@@ -23,7 +23,7 @@ struct EdgeCall {
   bool is_tensor(size_t i) const { return std::holds_alternative<ValueRef>(arg(i)); }
   // A tensor operand; Error(kUnsupported) for a number.
   ValueId tensor(size_t i) const;
-  const TensorType& type(size_t i) const { return out.type(tensor(i)); }
+  TensorType type(size_t i) const { return out.type(tensor(i)); }
   bool flag(size_t i) const;
   // Constants; Error(kUnsupported) when symbolic.
   int64_t integer(size_t i) const;
@@ -32,7 +32,7 @@ struct EdgeCall {
   double number(size_t i, double otherwise) const;
   IntList ints(size_t i) const;  // one int is a list of one
 
-  const TensorType& result(size_t i = 0) const;
+  TensorType result(size_t i = 0) const;
   // The value that holds the node's i-th result.
   void give(ValueId value, size_t i = 0) const;
   // The node's results, by this operator, lowered further.

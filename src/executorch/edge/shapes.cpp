@@ -102,7 +102,7 @@ void repeat_interleave_tensor(const EdgeCall& call) {
   if (dim < 0) dim += static_cast<int64_t>(out.type(x).rank());
   const Expr size = call.result().shape.at(dim);
   ValueId repeats = call.tensor(1);
-  const Expr& length = out.type(x).shape.at(dim);
+  const Expr length = out.type(x).shape.at(dim);
   if (out.type(repeats).rank() == 0 || out.type(repeats).shape[0] != length)
     repeats = out.expand(out.view(repeats, {1}), {length});
   const ValueId index = out.kernel("aten.repeat_interleave.Tensor", {ValueRef{repeats}, None{}},
@@ -111,12 +111,43 @@ void repeat_interleave_tensor(const EdgeCall& call) {
           {ValueRef{x}, Expr(dim), ValueRef{out.cast(index, DType::kInt64)}});
 }
 
+// Negative amounts cut off; the runtime's kernel takes none.
+ValueId cut(const EdgeCall& call, IntList& amounts) {
+  EdgeWriter& out = call.out;
+  ValueId x = call.tensor(0);
+  const auto rank = static_cast<int64_t>(out.type(x).rank());
+  for (size_t i = 0; i + 1 < amounts.size(); i += 2) {
+    const int64_t dim = rank - 1 - static_cast<int64_t>(i / 2);
+    const auto cut_off = [&](Expr& amount) {
+      if (out.symbols().range(amount).lo >= 0) return Expr(0);
+      const Expr size = max(-amount, 0);
+      amount = max(amount, 0);
+      return size;
+    };
+    const Expr size = out.type(x).shape.at(dim);
+    const Expr before = cut_off(amounts[i]);
+    const Expr behind = cut_off(amounts[i + 1]);
+    x = out.slice(x, dim, before, size - behind);
+  }
+  return x;
+}
+
+void constant_pad(const EdgeCall& call) {
+  IntList amounts = call.ints(1);
+  const ValueId x = cut(call, amounts);
+  const bool is_cut_only = std::all_of(amounts.begin(), amounts.end(),
+                                       [](const Expr& amount) { return amount.is_constant(0); });
+  if (is_cut_only) return call.give(x);
+  const Argument value = call.has(2) ? call.arg(2) : Argument(Expr(0));
+  call.kernel("aten.constant_pad_nd.default", {ValueRef{x}, amounts, value});
+}
+
 void pad(const EdgeCall& call) {
   const auto* mode = std::get_if<std::string>(&call.arg(2));
   const IntList amounts = call.ints(1);
   if (mode == nullptr || *mode == "constant") {
     const Argument value = call.has(3) ? call.arg(3) : Argument(Expr(0));
-    return call.kernel("aten.constant_pad_nd.default", {call.arg(0), amounts, value});
+    return call.as("aten.constant_pad_nd.default", {call.arg(0), amounts, value});
   }
   const std::string dims = std::to_string(amounts.size() / 2) + "d";
   if (*mode == "reflect")
@@ -162,6 +193,7 @@ std::span<const EdgeLowering> shape_edges() {
       EdgeLowering{"aten.repeat_interleave.self_int", repeat_interleave_int},
       EdgeLowering{"aten.repeat_interleave.self_Tensor", repeat_interleave_tensor},
       EdgeLowering{"aten.pad.default", pad},
+      EdgeLowering{"aten.constant_pad_nd.default", constant_pad},
       EdgeLowering{"aten.triu.default", triu},
   };
   return kRows;

@@ -14,7 +14,8 @@ class EdgeWriter {
  public:
   EdgeWriter(Graph& graph, const SymbolTable& symbols) : graph_(graph), symbols_(symbols) {}
 
-  const TensorType& type(ValueId id) const { return graph_.type(id); }
+  // By value: what is made afterwards may move the graph's own.
+  TensorType type(ValueId id) const { return graph_.type(id); }
   const SymbolTable& symbols() const { return symbols_; }
 
   // Nodes that follow belong to this one's line of the model.
