@@ -9,6 +9,5 @@ PYBIND11_MODULE(_core, m) {
   portwright::bind_onnx(m);
   portwright::bind_executorch(m);
   portwright::bind_pt2(m);
-  portwright::bind_executorch(m);
   portwright::bind_capture(m);
 }
