@@ -19,8 +19,8 @@ namespace portwright {
 namespace {
 
 constexpr size_t kNone = SIZE_MAX;
-// How often clusters that are not worth a delegate are moved to where they may join another.
-constexpr int kRounds = 4;
+// How often clusters are moved to where they may join others.
+constexpr int kRounds = 8;
 
 // By XnnGain, and what makes a delegate worth its call.
 constexpr std::array<size_t, 4> kWorth = {0, 0, 1, 2};
@@ -61,7 +61,7 @@ class Partitioner {
     cut_at_layers();
     find_levels();
     join();
-    for (int round = 0; round < kRounds && raise_poor_clusters(); ++round) join();
+    for (int round = 0; round < kRounds && raise_clusters(); ++round) join();
     peel_views();
     drop_poor_clusters();
     write();
@@ -209,12 +209,12 @@ class Partitioner {
     return poor;
   }
 
-  // A poor cluster may stand as late as the first of what reads it. Gives whether one was moved.
-  bool raise_poor_clusters() {
-    const std::set<size_t> poor = poor_clusters();
+  // A cluster may stand as late as the first of what reads it, where it may join another one. Gives
+  // whether one was moved.
+  bool raise_clusters() {
     std::map<size_t, size_t> latest;
     for (size_t i = 0; i < count(); ++i) {
-      if (!taken(i) || poor.count(cluster_[i]) == 0) continue;
+      if (!taken(i)) continue;
       for (const size_t user : users_[i]) {
         if (segment_[user] != segment_[i] || cluster_[user] == cluster_[i]) continue;
         const auto [place, first] = latest.emplace(cluster_[i], level_[user]);
