@@ -149,15 +149,27 @@ def capture(
             raise failure from error
 
 
+class _WrittenTooLateError(Exception):
+    """Weights that the model wrote to after results of calls on them had become constants."""
+
+    def __init__(self, weights: frozenset[str]) -> None:
+        super().__init__()
+        self.weights = weights
+
+
 def _unrolling_as_needed(
-    attempt: Callable[[lazy_lists.Scope], CapturedProgram], loops: bool
+    attempt: Callable[[frozenset[str], lazy_lists.Scope], CapturedProgram], loops: bool
 ) -> CapturedProgram:
-    """The first attempt that succeeds; each unrolls the loops that stood in the last one's way."""
+    """The first attempt that succeeds; each unrolls the loops that stood in the last one's way, and
+    traces the weights that it found to be written to from the start."""
     unrolled: frozenset[lazy_lists.Way] = frozenset()
+    traced: frozenset[str] = frozenset()
     while True:
         with lazy_lists.scope(unrolled, loops) as lists:
             try:
-                return attempt(lists)
+                return attempt(traced, lists)
+            except _WrittenTooLateError as found:
+                traced |= found.weights
             except Exception as error:
                 if lists.stood_for <= unrolled:
                     raise
@@ -173,6 +185,7 @@ def _attempt(
     extra_kwargs: dict[str, Any],
     decompositions: Decompositions | None,
     fix_small: str | None,
+    written: frozenset[str],
     lists: lazy_lists.Scope,
 ) -> CapturedProgram:
     leaves, input_tree = tree.flatten(inputs, "leaf")
@@ -187,8 +200,11 @@ def _attempt(
     dims = DimTable(tracer, tensors, specs, fix_small)
     traced = [tracer.add_input(name, tensor, dims.of(name)) for name, tensor in leaves]
     with unchanged(model), tracing(tracer, model):
+        tracer.trace_weights(sorted(written))
         result = model(**input_tree.unflatten(traced), **extra_kwargs)
         lists.check_finished()
+        if late := frozenset(tracer.written_too_late()) - written:
+            raise _WrittenTooLateError(late)
         outputs, output_tree = tree.flatten(result)
         outputs = tree.output_names(outputs)
         program = tracer.finish(outputs)

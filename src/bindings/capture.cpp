@@ -207,6 +207,8 @@ void bind_tracer(py::module_& m) {
               const std::vector<std::tuple<std::string, std::string, bool, at::Tensor>>& items) {
              tracer.set_weights(named_weights(items));
            })
+      .def("trace_weights", &Tracer::trace_weights)
+      .def("written_too_late", &Tracer::written_too_late)
       .def("add_symbol", &add_symbol, py::arg("name"), py::arg("lo"), py::arg("hi"),
            py::arg("hint"), py::arg("origin"), py::arg("from_user"))
       .def("add_input", &add_input)

@@ -110,14 +110,15 @@ Tracer::Operands Tracer::inspect(const OpInfo& op, const torch::jit::Stack& stac
 
 // A constant that traced code has written to is read through its stand-in from then on.
 bool Tracer::replace_written_constants(const OpInfo& op, torch::jit::Stack* stack) {
-  if (!any_stand_in_written_) return false;
+  if (!any_stand_in_written_ && traced_weights_.empty()) return false;
   bool replaced = false;
   auto current = [&](const at::Tensor& tensor) -> std::optional<at::Tensor> {
     if (!tensor.defined() || TracedTensorImpl::of(tensor)) return std::nullopt;
     const c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();
     if (!stand_ins_.contains(impl) && !real_views_.contains(impl)) return std::nullopt;
     at::Tensor traced = stand_in(tensor);
-    if (TracedTensorImpl::of(traced)->base()->version == 0) return std::nullopt;
+    const AliasBase* base = TracedTensorImpl::of(traced)->base().get();
+    if (base->version == 0 && !traced_weights_.contains(base)) return std::nullopt;
     replaced = true;
     return traced;
   };
@@ -275,6 +276,11 @@ std::vector<Argument> Tracer::take_arguments(const OpInfo& op, torch::jit::Stack
 void Tracer::run_for_real(const OpInfo& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
   const size_t count = op.operands.size();
   const std::vector<c10::IValue> operands(stack->end() - static_cast<int64_t>(count), stack->end());
+  const bool reads = op.kind != OpKind::kView && op.kind != OpKind::kAlias;
+  for_each_tensor(operands, count, [&](const at::Tensor& tensor) {
+    if (reads && tensor.has_storage())
+      folded_storages_.insert(tensor.storage().unsafeGetStorageImpl());
+  });
   {
     c10::impl::ExcludeDispatchKeyGuard exclude(kTracerKey);
     op.handle.redispatchBoxed(

@@ -154,6 +154,11 @@ at::Tensor Tracer::stand_in(const at::Tensor& real) {
         c10::make_intrusive<TracedTensorImpl>(*this, value, parent->base(), std::move(step)));
     return stand_ins_.emplace(impl, traced).first->second;
   }
+  if (folded_storages_.contains(real.storage().unsafeGetStorageImpl())) {
+    const auto weight = weight_by_identity_.find(storage_identity(real));
+    if (weight != weight_by_identity_.end())
+      written_too_late_.push_back(weights_[weight->second].target);
+  }
   return stand_ins_.emplace(impl, wrap(constant_value(real))).first->second;
 }
 

@@ -78,6 +78,13 @@ void Tracer::set_weights(std::vector<NamedWeight> weights) {
   }
 }
 
+void Tracer::trace_weights(const std::vector<std::string>& targets) {
+  for (const NamedWeight& weight : weights_) {
+    if (std::find(targets.begin(), targets.end(), weight.target) == targets.end()) continue;
+    traced_weights_.insert(TracedTensorImpl::of(stand_in(weight.tensor))->base().get());
+  }
+}
+
 at::Tensor Tracer::add_input(const std::string& name, const at::Tensor& sample,
                              std::vector<Expr> shape) {
   if (static_cast<int64_t>(shape.size()) != sample.dim()) {

@@ -48,6 +48,11 @@ class Tracer {
   // Before the trace: what the model owns, and its inputs. The shape of an input holds symbols of
   // symbols(); its other dims equal the sample's.
   void set_weights(std::vector<NamedWeight> weights);
+  // Weights that are traced from the start, by name: results of calls on them are never constants.
+  void trace_weights(const std::vector<std::string>& targets);
+  // Weights that the model wrote to after calls on them had become constants, which were wrong for
+  // the next run: the trace is to be repeated with these traced.
+  const std::vector<std::string>& written_too_late() const { return written_too_late_; }
   at::Tensor add_input(const std::string& name, const at::Tensor& sample, std::vector<Expr> shape);
 
   // Switches the tracer on and off for the calling thread. Error(kInvalidArgument) when another
@@ -253,6 +258,9 @@ class Tracer {
   };
   std::unordered_map<const c10::TensorImpl*, at::Tensor> stand_ins_;
   bool any_stand_in_written_ = false;
+  std::unordered_set<const AliasBase*> traced_weights_;  // bases of trace_weights()
+  std::unordered_set<const void*> folded_storages_;      // read by calls that became constants
+  std::vector<std::string> written_too_late_;
   std::unordered_map<const c10::TensorImpl*, RealView> real_views_;
   std::unordered_set<const void*> fresh_storages_;     // made by folded calls of this trace
   std::unordered_set<const void*> constant_storages_;  // that the graph refers to

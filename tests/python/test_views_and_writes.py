@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.fx.experimental.symbolic_shapes import guard_or_false, statically_kno
 
 from portwright.capture import CapturedProgram, capture
 from portwright.errors import GuardViolatedError, PortwrightError
+from portwright.exporters import DynamoExporter
 
 
 class Lambda(nn.Module):
@@ -369,3 +371,25 @@ def test_the_last_rows_of_any_number_need_no_decision() -> None:
 
 def test_a_view_of_no_elements_is_always_possible() -> None:
     check(lambda x: x[:, None, 6:].view(x.shape[0], 1, 1, 0) + 1, [(3, 6), (5, 6)])
+
+
+class ReadsFirst(torch.nn.Module):
+    state: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("state", torch.arange(6.0).reshape(2, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        doubled = self.state[0] * 2  # of constants alone, and of another value in the next run
+        self.state.add_(x)
+        return doubled + self.state
+
+
+def test_a_buffer_is_read_before_it_is_written() -> None:
+    model = ReadsFirst()
+    eager = copy.deepcopy(model)
+    ran = DynamoExporter().export(model, {"x": torch.ones(2, 3)}).module()
+    for step in range(3):
+        x = torch.full((2, 3), float(step))
+        torch.testing.assert_close(ran(x=x), eager(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -66,16 +67,18 @@ def _runtime() -> Any:
 
 @contextlib.contextmanager
 def _reported(action: str) -> Iterator[None]:
-    """Keeps the runtime's log, which it writes to the process's stderr, for the error."""
+    """Keeps the runtime's log, which goes to the process's stderr and to Python's, for the error."""
     saved, log = os.dup(2), os.memfd_create("executorch")
     os.dup2(log, 2)
+    said = io.StringIO()
     try:
-        yield
+        with contextlib.redirect_stderr(said):
+            yield
     except RuntimeError as error:
-        text = os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
+        text = os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace") + said.getvalue()
         lines = [line for line in text.splitlines() if not any(part in line for part in _NOISE)]
-        said = "".join(f"\n  {line}" for line in lines[-_KEPT_LINES:])
-        raise PortwrightError(f"ExecuTorch cannot {action} the program: {error}{said}") from error
+        shown = "".join(f"\n  {line}" for line in lines[-_KEPT_LINES:])
+        raise PortwrightError(f"ExecuTorch cannot {action} the program: {error}{shown}") from error
     finally:
         os.dup2(saved, 2)
         os.close(saved)
