@@ -6,8 +6,8 @@ file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/cpp/*.cp
 add_executable(portwright_tests ${sources})
 target_link_libraries(portwright_tests PRIVATE
   portwright_onnx portwright_pt2 portwright_executorch portwright_passes nlohmann_json::nlohmann_json GTest::gtest_main)
-target_include_directories(portwright_tests SYSTEM PRIVATE
-  ${PROTOZERO_INCLUDE} ${FLATBUFFERS_INCLUDE} ${EXECUTORCH_SCHEMAS})
+target_include_directories(portwright_tests SYSTEM PRIVATE ${PROTOZERO_INCLUDE}
+  ${FLATBUFFERS_INCLUDE} ${EXECUTORCH_SCHEMAS})
 gtest_discover_tests(portwright_tests DISCOVERY_TIMEOUT 60)
 
 # The example of docs/exporters.md: an extension written against the headers alone.

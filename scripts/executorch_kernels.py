@@ -16,6 +16,12 @@ from executorch.extension.pybindings import portable_lib
 
 # Operands that say where a new tensor lies; an out variant has its `out` instead.
 _OPTIONS = {"dtype", "layout", "device", "pin_memory"}
+# Kernels that refuse what their operators take.
+_UNUSABLE = {
+    "aten::_upsample_bilinear2d_aa.out",  # no other size than the bound
+    "aten::_fft_c2r.out",  # complex tensors, which programs have as pairs
+    "aten::_fft_r2c.out",
+}
 # Views, whose kernels copy.
 _COPIES = {
     "alias_copy": "alias",
@@ -45,7 +51,7 @@ def main() -> None:
     print("# kernel: what its operands are, by their places in the functional operator; out")
     for kernel in sorted(portable_lib._get_operator_names()):
         library, _, name = kernel.partition("::")
-        if library != "aten":
+        if library != "aten" or kernel in _UNUSABLE:
             continue
         packet_name, _, overload = name.partition(".")
         packet = getattr(torch.ops.aten, packet_name)

@@ -29,6 +29,7 @@ examples:
   portwright export ./my-bert --to onnx -o out --dynamic
   portwright export ./my-qwen --task text-generation -o out --dim input_ids:1=seq:1:2048
   portwright export ./config-dir --config-only -o out --dynamic --opset 18
+  portwright export ./my-bert --to executorch -o out --dim input_ids:1=seq:1:512
   portwright inspect out/model.onnx
   portwright inspect out/model.pte
 
@@ -69,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="portwright",
-        description="Export Transformers models to ONNX, captured natively and verified.",
+        description="Export Transformers models to ONNX and ExecuTorch, captured natively and "
+        "verified.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,8 +83,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     export.add_argument("model", help="a local directory or an id that AutoConfig loads")
-    export.add_argument("--to", choices=["onnx"], default="onnx", help="the format (onnx)")
-    export.add_argument("-o", "--output", required=True, help="directory for model.onnx")
+    export.add_argument(
+        "--to", choices=["onnx", "executorch"], default="onnx", help="the format (onnx)"
+    )
+    export.add_argument(
+        "-o", "--output", required=True, help="directory for model.onnx or model.pte"
+    )
     shapes = export.add_mutually_exclusive_group()
     shapes.add_argument("--dynamic", action="store_true", help="every dim of every input")
     shapes.add_argument(
@@ -108,6 +114,18 @@ def _parser() -> argparse.ArgumentParser:
         "--last-token-logits",
         action="store_true",
         help="logits of the last position only, which is all that generation reads",
+    )
+    export.add_argument(
+        "--backend",
+        choices=["xnnpack", "portable", "cuda"],
+        help="of ExecuTorch: what runs the model (default xnnpack)",
+    )
+    export.add_argument(
+        "--upper-bound",
+        type=int,
+        metavar="N",
+        help="of ExecuTorch: the largest size of dims without a MAX of their own, for which memory "
+        "is planned (default: twice the sample's, at least 128 for tokens)",
     )
     export.add_argument("--task", choices=sorted(TASKS), help="the head (default: no head)")
     export.add_argument("--config-only", action="store_true", help="random weights from the config")
@@ -147,35 +165,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def _export(options: argparse.Namespace) -> int:
     from portwright.errors import InvalidArgumentError, PortwrightError
-    from portwright.exporters import OnnxConfig, OnnxExporter
+    from portwright.exporters import AutoHfExporter
     from portwright.reproducer import reproducers_in
     from portwright.sample_inputs import sample_inputs
 
-    report: dict[str, Any] = {"model": options.model, "stages": {}}
+    report: dict[str, Any] = {"model": options.model, "format": options.to, "stages": {}}
     dims = _dynamic_shapes(options.dim)
     step = _Steps(report["stages"], quiet=options.json)
     with step("load"):
         model = _load(options)
-    config = OnnxConfig(
-        dynamic=options.dynamic,
-        dynamic_shapes=dims,
-        opset_version=options.opset,
-        weights=options.weights,
-        ort_fusions=options.ort_fusions,
-        last_token_logits=options.last_token_logits,
-        prefer_deferred_runtime_asserts_over_guards=bool(dims),
-    )
-    path = os.path.join(options.output, "model.onnx")
+    chosen = _format_options(options)
+    path = os.path.join(options.output, "model.onnx" if options.to == "onnx" else "model.pte")
     try:
+        config = _config(options, dims, chosen)
         inputs = sample_inputs(model, options.dynamic or bool(dims))
         with step("export"), reproducers_in(options.reproducer):
-            program = OnnxExporter().export(model, inputs, config)
+            program = AutoHfExporter.from_config(config).export(model, inputs, config)
         with step("save"):
             os.makedirs(options.output, exist_ok=True)
             report["files"] = program.save(path)
     except InvalidArgumentError as error:
-        chosen = dims or options.opset or options.weights != "copy"
-        return _fail(options, MISUSE if chosen else FAILED, _text(error))
+        return _fail(options, MISUSE if dims or chosen else FAILED, _text(error))
     except (PortwrightError, OSError) as error:
         return _fail(options, FAILED, _text(error))
     report.update(export_facts(program))
@@ -191,15 +201,69 @@ def _export(options: argparse.Namespace) -> int:
     return code
 
 
+# Options that one format has, by the config's field.
+_FORMAT_OPTIONS = {
+    "onnx": {
+        "opset": "opset_version",
+        "weights": "weights",
+        "ort_fusions": "ort_fusions",
+        "last_token_logits": "last_token_logits",
+    },
+    "executorch": {"backend": "backend", "upper_bound": "upper_bounds"},
+}
+
+
+def _format_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields that were given for the format.
+
+    Raises:
+        Misuse: one of another format was given.
+    """
+    given = {
+        (name, option): getattr(options, option)
+        for name, fields in _FORMAT_OPTIONS.items()
+        for option in fields
+        if getattr(options, option) not in (None, False, "copy")
+    }
+    for name, option in given:
+        if name != options.to:
+            raise Misuse(f"--{option.replace('_', '-')} is an option of --to {name}")
+    return {_FORMAT_OPTIONS[name][option]: value for (name, option), value in given.items()}
+
+
+def _config(options: argparse.Namespace, dims: Any, chosen: dict[str, Any]) -> Any:
+    from portwright.exporters import AutoExportConfig
+
+    return AutoExportConfig.from_dict(
+        {
+            "export_format": options.to,
+            "dynamic": options.dynamic,
+            "dynamic_shapes": dims,
+            "prefer_deferred_runtime_asserts_over_guards": bool(dims),
+            **chosen,
+        }
+    )
+
+
 def export_facts(program: Any) -> dict[str, Any]:
-    """What a report says of an `ONNXProgram`."""
-    return {
+    """What a report says of an `ONNXProgram` or an `ExecutorchProgram`."""
+    from portwright.exporters import ONNXProgram
+
+    common = {
         "inputs": program.input_names,
         "outputs": program.output_names,
-        "opset": program.opset_version,
-        "nodes": program.node_count,
         "notes": program.notes,
         "conditions": program.conditions,
+    }
+    if isinstance(program, ONNXProgram):
+        return {**common, "opset": program.opset_version, "nodes": program.node_count}
+    calls = program.call_counts
+    return {
+        **common,
+        "backend": program.backend,
+        "delegate_calls": calls.pop("delegate", 0),
+        "kernel_calls": calls,
+        "planned_bytes": sum(program.arena_sizes),
     }
 
 
@@ -322,14 +386,12 @@ def print_report(report: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    stages = Table("stage", "ms", title=f"{report['model']}: opset {report['opset']}")
+    kind = f"opset {report['opset']}" if "opset" in report else report["backend"]
+    stages = Table("stage", "ms", title=f"{report['model']}: {kind}")
     for name, seconds in report["stages"].items():
         stages.add_row(name, f"{seconds * 1e3:,.1f}")
     console.print(stages)
-    files = report["files"]
-    console.print(f"{files['model_path']}  {files['model_bytes']:,} bytes, {report['nodes']} nodes")
-    if files["data_path"]:
-        console.print(f"{files['data_path']}  {files['data_bytes']:,} bytes of weights")
+    _print_files(console, report)
     for note in report["notes"]:
         console.print(f"note: {note}", highlight=False)
     _print_conditions(console, report)
@@ -350,16 +412,33 @@ def print_report(report: dict[str, Any]) -> None:
     )
 
 
+def _print_files(console: Any, report: dict[str, Any]) -> None:
+    files = report["files"]
+    if "opset" in report:
+        size = f"{files['model_bytes']:,} bytes, {report['nodes']} nodes"
+        console.print(f"{files['model_path']}  {size}")
+        if files["data_path"]:
+            console.print(f"{files['data_path']}  {files['data_bytes']:,} bytes of weights")
+        return
+    weights = f"{files['weight_bytes']:,} of weights"
+    console.print(f"{files['model_path']}  {files['file_bytes']:,} bytes, {weights}")
+    console.print(
+        f"{report['delegate_calls']} calls of delegates, {sum(report['kernel_calls'].values())} of "
+        f"kernels, {report['planned_bytes']:,} bytes of planned memory"
+    )
+
+
 _CONDITIONS_SHOWN = 20
 
 
 def _print_conditions(console: Any, report: dict[str, Any]) -> None:
-    """What the ONNX format cannot hold, and ONNX Runtime does not check."""
+    """What the format cannot hold, and the runtime does not check."""
     conditions = report["conditions"]
     record = report["files"]["record_path"]
+    runtime = "ONNX Runtime" if "opset" in report else "ExecuTorch"
     if conditions:
         console.print(
-            f"{len(conditions)} conditions on sizes, which portwright.load checks and ONNX Runtime "
+            f"{len(conditions)} conditions on sizes, which portwright.load checks and {runtime} "
             f"does not ({record}):"
         )
     for item in conditions[:_CONDITIONS_SHOWN]:

@@ -32,11 +32,18 @@ Interval Bounds::symbol_range(SymbolId id) const {
   return range;
 }
 
+// Sizes that would divide by zero are none that the program runs at.
+Interval Bounds::divisor(const Expr& expr) const {
+  Interval found = range(expr);
+  if (found.lo == 0) found.lo = 1;
+  return found;
+}
+
 Interval Bounds::range(const Atom& atom) const {
   switch (atom.kind) {
     case AtomKind::kSymbol: return symbol_range(atom.symbol);
-    case AtomKind::kFloorDiv: return floor_div(range(atom.a), range(atom.b));
-    case AtomKind::kMod: return mod(range(atom.a), range(atom.b));
+    case AtomKind::kFloorDiv: return floor_div(range(atom.a), divisor(atom.b));
+    case AtomKind::kMod: return mod(range(atom.a), divisor(atom.b));
     case AtomKind::kMin: return min(range(atom.a), range(atom.b));
     case AtomKind::kMax: return max(range(atom.a), range(atom.b));
     case AtomKind::kFromReal: return rounded(atom);

@@ -27,6 +27,7 @@ class Bounds {
  private:
   Interval range(const Atom& atom) const;
   Interval symbol_range(SymbolId id) const;
+  Interval divisor(const Expr& expr) const;
   Interval rounded(const Atom& atom) const;
 
   const SymbolTable& symbols_;

@@ -230,9 +230,7 @@ void PteEmitter::emit_delegate(const Node& node) {
   if (!lower_delegate_) throw Error(ErrorCode::kInternal, "a delegate without a backend");
   LoweredDelegate lowered = lower_delegate_(program_, node, bounds_);
   std::vector<PteId> args;
-  for (ValueId id : std::get<ValueList>(node.arguments.at(0))) {
-    if (program_.weight(id) == nullptr) args.push_back(tensor(id));
-  }
+  for (ValueId id : lowered.inputs) args.push_back(tensor(id));
   for (ValueId id : std::get<ValueList>(node.outputs.at(0))) args.push_back(result(id));
   for (PteNamedData& data : lowered.named_data) {
     const bool known =
@@ -392,13 +390,15 @@ void PteEmitter::add_outputs() {
     PteId id = tensor(program_.graph.outputs[i]);
     const auto& value = std::get<PteTensor>(method_.values.at(id));
     const bool is_taken = std::find(taken.begin(), taken.end(), id) != taken.end();
-    if (is_taken || value.data.has_value()) id = copied(id);
+    if (is_taken || value.data.has_value() || is_overwritten(program_.graph.outputs[i]))
+      id = copied(id);
     taken.push_back(id);
     method_.outputs.push_back(id);
   }
 }
 
-void PteEmitter::emit() {
+// A view is its operand's memory: a use of the one is a use of the other.
+void PteEmitter::find_uses() {
   const std::vector<Node>& nodes = program_.graph.nodes;
   for (size_t i = 0; i < nodes.size(); ++i) {
     for (const Argument& argument : nodes[i].arguments)
@@ -408,6 +408,30 @@ void PteEmitter::emit() {
     if (program_.outputs[i].kind == OutputKind::kUserOutput)
       last_uses_[program_.graph.outputs[i]] = nodes.size();
   }
+  for (size_t i = nodes.size(); i-- > 0;) {
+    if (nodes[i].op != "aten.view.default") continue;
+    const ValueId from = std::get<ValueRef>(nodes[i].arguments.at(0)).id;
+    last_uses_[from] = std::max(last_uses_[from], last_uses_[nodes[i].result()]);
+  }
+  for (const Node& node : nodes) {
+    if (node.op != "aten.view.default") continue;
+    const ValueId from = std::get<ValueRef>(node.arguments.at(0)).id;
+    const auto found = viewed_.find(from);
+    viewed_[node.result()] = found == viewed_.end() ? from : found->second;
+  }
+}
+
+// Whether the value lies in the memory of an input or a buffer that the method writes to.
+bool PteEmitter::is_overwritten(ValueId id) const {
+  const auto view = viewed_.find(id);
+  const ValueId memory = view == viewed_.end() ? id : view->second;
+  return std::any_of(written_to_.begin(), written_to_.end(),
+                     [&](const auto& item) { return item.second == memory; });
+}
+
+void PteEmitter::emit() {
+  const std::vector<Node>& nodes = program_.graph.nodes;
+  find_uses();
   add_inputs();
   for (at_ = 0; at_ < nodes.size(); ++at_) {
     const Node& node = nodes[at_];

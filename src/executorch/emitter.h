@@ -23,6 +23,8 @@ namespace portwright {
 struct LoweredDelegate {
   PteDelegate delegate;
   std::vector<PteNamedData> named_data;
+  // Those of the node's operands that are passed; the others are named data.
+  std::vector<ValueId> inputs;
 };
 using LowerDelegate = std::function<LoweredDelegate(const Program&, const Node&, const Bounds&)>;
 
@@ -39,6 +41,8 @@ class PteEmitter {
   void emit();
 
  private:
+  void find_uses();
+  bool is_overwritten(ValueId id) const;
   void add_inputs();
   void add_mutations();
   void add_outputs();
@@ -112,6 +116,7 @@ class PteEmitter {
   LowerDelegate lower_delegate_;
   std::vector<Scope> scopes_;
   std::unordered_map<ValueId, size_t> last_uses_;    // the node that reads it last
+  std::unordered_map<ValueId, ValueId> viewed_;      // what a view shares its memory with
   std::unordered_map<ValueId, ValueId> written_to_;  // results that an input or buffer ends up with
   size_t at_ = 0;                                    // the node that is emitted
   std::map<PteOperator, uint32_t> operators_;

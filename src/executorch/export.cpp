@@ -4,11 +4,24 @@
 
 #include "executorch/edge/edge.h"
 #include "executorch/emitter.h"
+#include "executorch/xnnpack/delegate.h"
+#include "executorch/xnnpack/partition.h"
+#include "executorch/xnnpack_payload.h"
 #include "fusion/fusion.h"
 #include "passes/complex_pairs.h"
 #include "passes/pass.h"
 
 namespace portwright {
+namespace {
+
+LoweredDelegate lower_delegate(const Program& program, const Node& node, const Bounds& bounds) {
+  XnnDelegate made = lower_to_xnnpack(program, node, bounds);
+  return {{kXnnpackBackend, std::move(made.payload), {}},
+          std::move(made.named_data),
+          std::move(made.inputs)};
+}
+
+}  // namespace
 
 ExecutorchExport lower_to_executorch(const Program& program, const ExecutorchOptions& options) {
   ExecutorchExport result;
@@ -16,6 +29,8 @@ ExecutorchExport lower_to_executorch(const Program& program, const ExecutorchOpt
   if (has_complex_values(edge)) complex_to_pairs(edge);
   fuse(edge, FusionTarget{});
   const Bounds bounds = choose_bounds(edge, options.bounds, result.notes);
+  const bool xnnpack = options.backend == ExecutorchBackend::kXnnpack;
+  if (xnnpack) partition_for_xnnpack(edge, bounds);
   lower_to_edge(edge);
   eliminate_dead_code(edge);
   eliminate_common_subexpressions(edge);
@@ -23,6 +38,7 @@ ExecutorchExport lower_to_executorch(const Program& program, const ExecutorchOpt
   PteMethod method;
   method.name = options.method;
   PteEmitter emitter(edge, bounds, result.model, method);
+  if (xnnpack) emitter.set_delegate_lowering(lower_delegate);
   emitter.emit();
   allocate_memory(method, options.allocation);
   result.model.methods.push_back(std::move(method));

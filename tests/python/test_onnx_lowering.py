@@ -270,7 +270,7 @@ UNARY: dict[str, Callable[[Tensor], Any]] = {
     "norm_3": lambda x: torch.linalg.vector_norm(x, 3, dim=-1),
     "norm_infinite": lambda x: torch.linalg.vector_norm(x, float("inf"), dim=-1),
     "norm_0": lambda x: torch.linalg.vector_norm(x.round(), 0, dim=-1),
-    # What has no lowering of its own: PyTorch's decompositions and ours (onnx_parts.py).
+    # What has no lowering of its own: PyTorch's decompositions and ours (operator_parts.py).
     "logaddexp": lambda x: torch.logaddexp(x, x * 2),
     "celu": F.celu,
     "softshrink": F.softshrink,

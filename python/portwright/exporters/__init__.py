@@ -4,7 +4,7 @@ from portwright.exporters.auto import AutoExportConfig, AutoHfExporter
 from portwright.exporters.base import HfExporter
 from portwright.exporters.configs import DynamoConfig, ExecutorchConfig, ExportFormat, OnnxConfig
 from portwright.exporters.exporter_dynamo import DynamoExporter
-from portwright.exporters.exporter_executorch import ExecutorchExporter
+from portwright.exporters.exporter_executorch import ExecutorchExporter, ExecutorchProgram
 from portwright.exporters.exporter_onnx import OnnxExporter, ONNXProgram
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "DynamoExporter",
     "ExecutorchConfig",
     "ExecutorchExporter",
+    "ExecutorchProgram",
     "ExportFormat",
     "HfExporter",
     "ONNXProgram",

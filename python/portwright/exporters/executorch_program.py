@@ -80,7 +80,7 @@ class ExecutorchProgram:
         """The file's bytes, weights inside."""
         return self._lowered.serialize()
 
-    def write_to_file(self, file: str | os.PathLike[str] | IO[bytes]) -> dict[str, int]:
+    def write_to_file(self, file: str | os.PathLike[str] | IO[bytes]) -> dict[str, Any]:
         """Writes the .pte file.
 
         A path is written aside and renamed: an existing file stays whole when this fails.
@@ -105,12 +105,12 @@ class ExecutorchProgram:
         file.write(data)
         return {"file_bytes": len(data)}
 
-    def save(self, path: str | os.PathLike[str]) -> dict[str, int]:
+    def save(self, path: str | os.PathLike[str]) -> dict[str, Any]:
         """Writes the .pte file; see `write_to_file`."""
         path = os.fspath(path)
         if os.path.isdir(path):
             raise FileError(f"'{path}' is a directory: give the path of the .pte file")
-        return dict(self._lowered.write(path))
+        return {"model_path": path, "record_path": "", **self._lowered.write(path)}
 
     def __call__(self, **inputs: Any) -> Any:
         """Runs the program in ExecuTorch's runtime on the CPU.

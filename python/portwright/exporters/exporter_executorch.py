@@ -12,7 +12,7 @@ import torch
 from portwright import _core, tree
 from portwright.capture import CapturedProgram, Decompositions
 from portwright.errors import InvalidArgumentError, UnsupportedError
-from portwright.exporters import decisions_on_data, onnx_decompositions
+from portwright.exporters import decisions_on_data, operator_decompositions
 from portwright.exporters.base import logger
 from portwright.exporters.configs import DynamoConfig, ExecutorchConfig
 from portwright.exporters.executorch_program import ExecutorchProgram
@@ -188,7 +188,7 @@ class ExecutorchExporter(DynamoExporter):
             return to_edge_transform_and_lower(exported, partitioner=partitioners).to_executorch()
 
     def _decompositions(self) -> Decompositions:
-        return Decompositions(frozenset(_core.edge_operators()), onnx_decompositions.find)
+        return Decompositions(frozenset(_core.edge_operators()), operator_decompositions.find)
 
 
 class _ForExecutorch(DynamoExporter):
@@ -201,16 +201,19 @@ class _ForExecutorch(DynamoExporter):
 @contextlib.contextmanager
 def _experts_as_products(model: torch.nn.Module) -> Iterator[None]:
     """Mixtures of experts as batched matrix products: no runtime here has a grouped one."""
-    can = getattr(model, "_can_set_experts_implementation", None)
-    if can is None or not can():
-        yield
-        return
-    before = model.get_experts_implementation()
-    model.set_experts_implementation("batched_mm")
+    parts = [
+        part
+        for part in model.modules()
+        if getattr(part, "_can_set_experts_implementation", lambda: False)()
+    ]
+    before = [part.get_experts_implementation() for part in parts]  # type: ignore[operator]
     try:
+        for part in parts:
+            part.set_experts_implementation("batched_mm")  # type: ignore[operator]
         yield
     finally:
-        model.set_experts_implementation(before)
+        for part, implementation in zip(parts, before, strict=True):
+            part.set_experts_implementation(implementation)  # type: ignore[operator]
 
 
 def lower(

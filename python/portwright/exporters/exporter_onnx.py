@@ -24,10 +24,10 @@ from portwright.errors import (
 )
 from portwright.exporters import (
     decisions_on_data,
-    onnx_decompositions,
     onnx_kernels,
     onnx_schemas,
     onnx_session,
+    operator_decompositions,
 )
 from portwright.exporters.configs import OnnxConfig
 from portwright.exporters.exported_program import ExportedProgram
@@ -322,7 +322,7 @@ class OnnxExporter(DynamoExporter):
 
     def _decompositions(self) -> Decompositions:
         kept = frozenset(_core.lowered_operators()).union(translations())
-        return Decompositions(kept, onnx_decompositions.find)
+        return Decompositions(kept, operator_decompositions.find)
 
 
 def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -> ONNXProgram:

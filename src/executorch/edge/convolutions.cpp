@@ -57,25 +57,32 @@ void conv(const EdgeCall& call) {
   give_convolution(call, c);
 }
 
+void convolution(const EdgeCall& call) {
+  if (call.type(1).rank() > 4)
+    throw Error(ErrorCode::kUnsupported, "a transposed convolution over three dims");
+  call.kernel(call.node.op, call.node.arguments);
+}
+
 // Padding "same" is dilation * (kernel - 1), of which the odd one goes behind.
-void conv_padded(const EdgeCall& call) {
+Convolution read_padded(const EdgeCall& call) {
   Convolution c = read(call);
   EdgeWriter& out = call.out;
   const size_t dims = spatial_rank(call);
   c.padding.assign(dims, Expr(0));
-  if (std::get<std::string>(call.arg(4)) == "same") {
-    IntList amounts;
-    TensorType type = out.type(c.x);
-    for (size_t i = dims; i-- > 0;) {
-      const Expr total = c.dilation[i] * (call.type(1).shape.at(2 + i) - 1);
-      amounts.push_back(floor_div(total, 2));
-      amounts.push_back(total - floor_div(total, 2));
-      type.shape[2 + i] = type.shape[2 + i] + total;
-    }
-    c.x = out.kernel("aten.constant_pad_nd.default", {ValueRef{c.x}, amounts, 0.0}, type);
+  if (std::get<std::string>(call.arg(4)) != "same") return c;
+  IntList amounts;
+  TensorType type = out.type(c.x);
+  for (size_t i = dims; i-- > 0;) {
+    const Expr total = c.dilation[i] * (call.type(1).shape.at(2 + i) - 1);
+    amounts.push_back(floor_div(total, 2));
+    amounts.push_back(total - floor_div(total, 2));
+    type.shape[2 + i] = type.shape[2 + i] + total;
   }
-  give_convolution(call, c);
+  c.x = out.kernel("aten.constant_pad_nd.default", {ValueRef{c.x}, amounts, 0.0}, type);
+  return c;
 }
+
+void conv_padded(const EdgeCall& call) { give_convolution(call, read_padded(call)); }
 
 // (x, weight, bias, stride, padding, output_padding, groups, dilation)
 void conv_transpose(const EdgeCall& call) {
@@ -105,10 +112,8 @@ ValueId padded_in_time(EdgeWriter& out, ValueId x, const Expr& amount) {
                     {ValueRef{x}, IntList{0, 0, 0, 0, amount, amount}, 0.0}, type);
 }
 
-void conv3d(const EdgeCall& call) {
+void give_conv3d(const EdgeCall& call, const Convolution& c) {
   EdgeWriter& out = call.out;
-  Convolution c = read(call);
-  c.padding = by_dim(call, 4, 3);
   std::vector<Expr> result = call.result().shape;
   if (result.size() == 4) result.insert(result.begin(), Expr(1));
   const ValueId x = padded_in_time(out, c.x, c.padding[0]);
@@ -134,6 +139,14 @@ void conv3d(const EdgeCall& call) {
   call.give(out.view(out.permute(by_frame, {0, 2, 1, 3, 4}), call.result().shape));
 }
 
+void conv3d(const EdgeCall& call) {
+  Convolution c = read(call);
+  c.padding = by_dim(call, 4, 3);
+  give_conv3d(call, c);
+}
+
+void conv3d_padded(const EdgeCall& call) { give_conv3d(call, read_padded(call)); }
+
 }  // namespace
 
 std::span<const EdgeLowering> convolution_edges() {
@@ -143,6 +156,8 @@ std::span<const EdgeLowering> convolution_edges() {
       EdgeLowering{"aten.conv1d.padding", conv_padded},
       EdgeLowering{"aten.conv2d.padding", conv_padded},
       EdgeLowering{"aten.conv3d.default", conv3d},
+      EdgeLowering{"aten.conv3d.padding", conv3d_padded},
+      EdgeLowering{"aten.convolution.default", convolution},
       EdgeLowering{"aten.conv_transpose1d.default", conv_transpose},
       EdgeLowering{"aten.conv_transpose2d.input", conv_transpose},
   };

@@ -50,12 +50,20 @@ void refuse_missing(Places missing) {
   throw Error(ErrorCode::kMissingLowering, text);
 }
 
+// as_strided reads memory as torch lays it out; here every tensor is contiguous.
+void check_layout(const Graph& graph, const Node& node) {
+  if (node.op != "aten.as_strided.default") return;
+  if (!graph.type(std::get<ValueRef>(node.arguments.at(0)).id).strides) return;
+  throw Error(ErrorCode::kUnsupported, "as_strided of a tensor that is not contiguous");
+}
+
 void lower_graph(const Program& program, Graph& graph) {
   const std::vector<Node> nodes = std::move(graph.nodes);
   EdgeWriter out(graph, *program.symbols);
   for (const Node& node : nodes) {
     out.begin(node);
     try {
+      check_layout(graph, node);
       out.give(node);
     } catch (const std::out_of_range& error) {
       throw Error(ErrorCode::kInternal, node.op + ": " + error.what(), program.source(node),

@@ -13,6 +13,13 @@ ValueList along(int64_t dim, ValueId index) {
   return indices;
 }
 
+// (x, dim, index, source or value): kernels take indices of int64 only.
+void with_long_index(const EdgeCall& call) {
+  std::vector<Argument> arguments = call.node.arguments;
+  arguments[2] = ValueRef{call.out.cast(call.tensor(2), DType::kInt64)};
+  call.kernel(call.node.op, std::move(arguments));
+}
+
 // (x, dim, index, source, alpha)
 void index_add(const EdgeCall& call) {
   ValueId source = call.tensor(3);
@@ -91,6 +98,10 @@ void unique_consecutive(const EdgeCall& call) {
 
 std::span<const EdgeLowering> indexing_edges() {
   static constexpr std::array kRows = {
+      EdgeLowering{"aten.gather.default", with_long_index},
+      EdgeLowering{"aten.scatter.src", with_long_index},
+      EdgeLowering{"aten.scatter.value", with_long_index},
+      EdgeLowering{"aten.scatter_add.default", with_long_index},
       EdgeLowering{"aten.index_add.default", index_add},
       EdgeLowering{"aten.index_copy.default", index_copy},
       EdgeLowering{"aten.nonzero_numpy.default", nonzero_numpy},

@@ -131,16 +131,17 @@ Masked apply_mask(EdgeWriter& out, ValueId scores, ValueId mask) {
           out.compared("aten.gt.Scalar", most, kHidden)};
 }
 
-ValueId scaled_scores(const EdgeCall& call, ValueId query, ValueId key) {
+// By the scale that is given, or by one over the root of the heads' width.
+ValueId scaled(const EdgeCall& call, ValueId query) {
   EdgeWriter& out = call.out;
   const Expr width = size_from_end(out, query, 1);
-  const bool given = call.has(6);
-  if (!given && !width.is_constant())
-    throw Error(ErrorCode::kUnsupported, "attention over heads of a symbolic width");
-  const double scale =
-      given ? call.number(6, 1) : 1 / std::sqrt(static_cast<double>(width.constant()));
-  const ValueId scaled = out.with_number("aten.mul.Scalar", query, scale);
-  return matmul_of(out, scaled, out.matrix_transposed(key));
+  if (call.has(6)) return out.with_number("aten.mul.Scalar", query, call.arg(6));
+  if (width.is_constant()) {
+    const double scale = 1 / std::sqrt(static_cast<double>(width.constant()));
+    return out.with_number("aten.mul.Scalar", query, scale);
+  }
+  const ValueId root = out.unary("aten.rsqrt.default", out.full({}, width, out.type(query).dtype));
+  return out.binary("aten.mul.Tensor", query, root);
 }
 
 // scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale,
@@ -154,7 +155,7 @@ void attention(const EdgeCall& call) {
     key = repeated_heads(out, key, heads);
     value = repeated_heads(out, value, heads);
   }
-  Masked masked{scaled_scores(call, query, key), kNoValue};
+  Masked masked{matmul_of(out, scaled(call, query), out.matrix_transposed(key)), kNoValue};
   if (call.has(3)) {
     masked = apply_mask(out, masked.scores, call.tensor(3));
   } else if (call.flag(5)) {

@@ -45,9 +45,33 @@ void group_norm(const EdgeCall& call) {
                   {call.node.outputs.at(0), call.out.make(row), call.out.make(row)});
 }
 
+// [channels] as [1, channels, 1, ...].
+ValueId by_channel(EdgeWriter& out, ValueId id, size_t rank) {
+  std::vector<Expr> shape(rank, 1);
+  shape[1] = out.type(id).shape.at(0);
+  return out.view(id, shape);
+}
+
+// By the batch's own mean and variance, as instance norms are.
+void normed_by_batch(const EdgeCall& call) {
+  EdgeWriter& out = call.out;
+  const ValueId x = call.tensor(0);
+  const size_t rank = out.type(x).rank();
+  std::vector<int64_t> dims = {0};
+  for (size_t i = 2; i < rank; ++i) dims.push_back(static_cast<int64_t>(i));
+  const ValueId centered = out.difference(x, out.reduced("aten.mean.dim", x, dims));
+  const ValueId square = out.binary("aten.mul.Tensor", centered, centered);
+  const ValueId variance = out.plus(out.reduced("aten.mean.dim", square, dims), call.arg(7));
+  ValueId norm = out.binary("aten.mul.Tensor", centered, out.unary("aten.rsqrt.default", variance));
+  if (call.has(1))
+    norm = out.binary("aten.mul.Tensor", norm, by_channel(out, call.tensor(1), rank));
+  if (call.has(2)) norm = out.sum(norm, by_channel(out, call.tensor(2), rank));
+  call.give(norm, 0);
+}
+
 // (x, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled)
 void batch_norm(const EdgeCall& call) {
-  if (call.flag(5)) throw Error(ErrorCode::kUnsupported, "batch_norm in training mode");
+  if (call.flag(5)) return normed_by_batch(call);
   const TensorType none{call.type(0).dtype, {0}, {}};
   call.out.kernel(
       "aten._native_batch_norm_legit_no_training.default",

@@ -43,21 +43,61 @@ void std_correction(const EdgeCall& call) {
   call.as("aten.sqrt.default", {ValueRef{variance}});
 }
 
-// Integers as keys that no two elements share and that keep the order of equal ones.
-ValueId unique_keys(const EdgeCall& call, ValueId x, int64_t dim, bool descending) {
-  EdgeWriter& out = call.out;
+struct Sorted {
+  ValueId values = kNoValue, index = kNoValue;
+};
+
+// By the runtime's topk, which leaves the order of equal elements open.
+Sorted topk_of_all(EdgeWriter& out, ValueId x, int64_t dim, bool descending) {
+  const TensorType type = out.type(x);
+  const Sorted sorted{out.make(type), out.make(TensorType{DType::kInt64, type.shape, {}})};
+  out.kernel("aten.topk.default", {ValueRef{x}, type.shape.at(dim), Expr(dim), descending, true},
+             {sorted.values, sorted.index});
+  return sorted;
+}
+
+// The places along a dim, as int64 that broadcasts to x.
+ValueId places(EdgeWriter& out, ValueId x, int64_t dim) {
   const Expr size = out.type(x).shape.at(dim);
   std::vector<Expr> along(out.type(x).rank(), 1);
   along[dim] = size;
-  const ValueId place =
-      out.view(out.add("aten.arange.default", {size, DType::kInt64, None{}, None{}, None{}},
-                       TensorType{DType::kInt64, {size}, {}}),
-               along);
+  return out.view(out.add("aten.arange.default", {size, DType::kInt64, None{}, None{}, None{}},
+                          TensorType{DType::kInt64, {size}, {}}),
+                  along);
+}
+
+// Integers as keys that no two elements share and that keep the order of equal ones.
+ValueId unique_keys(EdgeWriter& out, ValueId x, int64_t dim, bool descending) {
+  const Expr size = out.type(x).shape.at(dim);
   const ValueId scaled = out.with_number("aten.mul.Scalar", out.cast(x, DType::kInt64), size);
+  const ValueId place = places(out, x, dim);
   return descending ? out.difference(scaled, place) : out.sum(scaled, place);
 }
 
-// The runtime has topk, which leaves the order of equal elements open.
+// The number of each float among the distinct ones in their order, as an integer.
+ValueId ranks(EdgeWriter& out, ValueId x, int64_t dim, bool descending) {
+  const Sorted sorted = topk_of_all(out, x, dim, descending);
+  const Expr size = out.type(x).shape.at(dim);
+  TensorType between{DType::kBool, out.type(x).shape, {}};
+  between.shape[dim] = size - 1;
+  const ValueId later = out.slice(sorted.values, dim, 1, size);
+  const ValueId earlier = out.slice(sorted.values, dim, 0, size - 1);
+  const ValueId differs = out.add("aten.ne.Tensor", {ValueRef{later}, ValueRef{earlier}}, between);
+  TensorType first = between;
+  first.shape[dim] = 1;
+  const TensorType whole{DType::kInt64, out.type(x).shape, {}};
+  const ValueId steps =
+      out.add("aten.cat.default",
+              {ValueList{out.full(first.shape, false, DType::kBool), differs}, Expr(dim)},
+              TensorType{DType::kBool, whole.shape, {}});
+  const ValueId number =
+      out.add("aten.cumsum.default", {ValueRef{steps}, Expr(dim), DType::kInt64}, whole);
+  const ValueId zeros = out.full(whole.shape, Expr(0), DType::kInt64);
+  return out.add("aten.scatter.src",
+                 {ValueRef{zeros}, Expr(dim), ValueRef{sorted.index}, ValueRef{number}}, whole);
+}
+
+// Equal elements stay in their order, as torch's do.
 void sort_by(const EdgeCall& call, size_t dim_at, size_t descending_at) {
   EdgeWriter& out = call.out;
   const ValueId x = call.tensor(0);
@@ -67,16 +107,12 @@ void sort_by(const EdgeCall& call, size_t dim_at, size_t descending_at) {
     return;
   }
   const int64_t dim = call.dim(dim_at);
+  const bool is_float = is_floating_point(out.type(x).dtype);
   const bool descending = call.flag(descending_at);
-  const Expr size = out.type(x).shape.at(dim);
-  const bool by_key = !is_floating_point(out.type(x).dtype);
-  const ValueId key = by_key ? unique_keys(call, x, dim, descending) : x;
-  const ValueId sorted = out.make(TensorType{out.type(key).dtype, out.type(x).shape, {}});
-  const ValueId index = out.make(TensorType{DType::kInt64, out.type(x).shape, {}});
-  out.kernel("aten.topk.default", {ValueRef{key}, size, Expr(dim), descending, true},
-             {sorted, index});
+  const ValueId key = is_float ? unique_keys(out, ranks(out, x, dim, descending), dim, false)
+                               : unique_keys(out, x, dim, descending);
+  const ValueId index = topk_of_all(out, key, dim, descending && !is_float).index;
   call.give(index, 1);
-  if (!by_key) return call.give(sorted, 0);
   call.give(out.add("aten.gather.default", {ValueRef{x}, Expr(dim), ValueRef{index}, false},
                     TensorType{out.type(x).dtype, out.type(x).shape, {}}),
             0);

@@ -187,6 +187,7 @@ std::span<const EdgeLowering> shape_edges() {
       EdgeLowering{"aten.expand.default", expand},
       EdgeLowering{"aten.chunk.default", chunk},
       EdgeLowering{"aten.split.Tensor", chunk},
+      EdgeLowering{"aten.tensor_split.sections", chunk},
       EdgeLowering{"aten.split_with_sizes.default", chunk},
       EdgeLowering{"aten.unbind.int", unbind},
       EdgeLowering{"aten.tile.default", tile},

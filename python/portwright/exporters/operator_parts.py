@@ -1,11 +1,13 @@
-"""Operators that neither ONNX nor PyTorch's decompositions have, made of others.
+"""Operators that a format and PyTorch's decompositions do not have, made of others.
 
 Functions of the schema's operands, by operator name; the tracer runs them in the operators' place.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -147,7 +149,150 @@ def shifted_right(x: Tensor, bits: Any) -> Tensor:
     return torch.div(x, torch.full_like(x, 2) ** bits, rounding_mode="floor")
 
 
+def histc(x: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
+    flat = x.reshape(-1)
+    low, high = (flat.amin(), flat.amax()) if min == max else (min, max)
+    place = ((flat - low) / (high - low) * bins).floor().clamp(max=bins - 1)
+    counted = (flat >= low) & (flat <= high)
+    return ((place[:, None] == torch.arange(bins)) & counted[:, None]).sum(0).to(x.dtype)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' kernel with a = -0.5, as torch resizes with antialiasing."""
+    near = ((1.5 * x - 2.5) * x) * x + 1
+    far = (((-0.5 * x + 2.5) * x) - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+
+
+def _triangle(x: Tensor) -> Tensor:
+    return (1 - x).clamp(min=0)
+
+
+def _resizing_weights(
+    kernel: Callable[[Tensor], Tensor],
+    radius: int,
+    source: Any,
+    size: Any,
+    given: float | None,
+    align_corners: bool,
+) -> Tensor:
+    """[size, source]: what each element of a resized dim takes of those before.
+
+    Source: aten/src/ATen/native/cpu/UpSampleKernel.cpp, _compute_indices_weights_aa.
+    """
+    number = functools.partial(torch.full, (), dtype=torch.float32)
+    if align_corners:
+        scale = number(source - 1) / number(size - 1)
+    else:
+        scale = number(source) / number(size) if given is None else number(1 / given)
+    wide = scale.clamp(min=1)
+    center = scale * (torch.arange(size, dtype=torch.float32)[:, None] + 0.5)
+    index = torch.arange(source, dtype=torch.float32)
+    first = (center - radius * wide + 0.5).trunc().clamp(min=0)
+    last = (center + radius * wide + 0.5).trunc()
+    weights = kernel(((index - center + 0.5) / wide).abs())
+    weights = torch.where((index >= first) & (index < last), weights, torch.zeros_like(weights))
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _resized_with_antialias(kernel: Callable[[Tensor], Tensor], radius: int) -> Callable[..., Any]:
+    weights = functools.partial(_resizing_weights, kernel, radius)
+
+    def resize(
+        x: Tensor,
+        output_size: list[Any],
+        align_corners: bool,
+        scales_h: float | None = None,
+        scales_w: float | None = None,
+    ) -> Tensor:
+        rows = weights(x.shape[-2], output_size[0], scales_h, align_corners)
+        columns = weights(x.shape[-1], output_size[1], scales_w, align_corners)
+        return rows.to(x.dtype) @ (x @ columns.to(x.dtype).transpose(0, 1))
+
+    return resize
+
+
+def embedding_bag(
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int = -1,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sums (mode 0) or means (1) of the rows of each bag; the other results are torch's, too."""
+    if mode not in (0, 1):
+        raise NotImplementedError("embedding_bag of maxima")
+    starts = offsets[:-1] if include_last_offset else offsets
+    bag = (torch.arange(indices.shape[0])[:, None] >= starts).sum(-1) - 1
+    member = (bag == torch.arange(starts.shape[0])[:, None]) & (indices != padding_idx)
+    share = member.to(weight.dtype)
+    size = member.sum(-1)
+    if per_sample_weights is not None:
+        share = share * per_sample_weights
+    if mode == 1:
+        share = share / size.clamp(min=1).to(weight.dtype)[:, None]
+    return share @ weight[indices], bag, size, offsets
+
+
+def lstm(
+    x: Tensor,
+    state: list[Tensor],
+    weights: list[Tensor],
+    has_biases: bool,
+    layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Step by step; the number of steps is part of the program."""
+    x = x.transpose(0, 1) if batch_first else x
+    directions = 2 if bidirectional else 1
+    per_cell = len(weights) // (layers * directions)
+    last: list[tuple[Tensor, Tensor]] = []
+    for layer in range(layers):
+        found = []
+        for direction in range(directions):
+            cell = layer * directions + direction
+            parts = weights[cell * per_cell : (cell + 1) * per_cell]
+            start = state[0][cell], state[1][cell]
+            steps, end = _lstm_cell(x, *start, parts, has_biases, reverse=direction == 1)
+            found.append(steps)
+            last.append(end)
+        x = torch.cat(found, -1)
+    hidden, memory = (torch.stack(parts) for parts in zip(*last, strict=True))
+    return x.transpose(0, 1) if batch_first else x, hidden, memory
+
+
+def _lstm_cell(
+    x: Tensor, hidden: Tensor, memory: Tensor, weights: list[Tensor], biased: bool, reverse: bool
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    own, before = (weights[2], weights[3]) if biased else (None, None)
+    projection = weights[-1] if len(weights) in (3, 5) else None
+    given = torch.nn.functional.linear(x, weights[0], own)
+    steps = []
+    for step in reversed(range(x.shape[0])) if reverse else range(x.shape[0]):
+        gates = given[step] + torch.nn.functional.linear(hidden, weights[1], before)
+        write, keep, new, show = gates.chunk(4, -1)
+        memory = keep.sigmoid() * memory + write.sigmoid() * new.tanh()
+        hidden = show.sigmoid() * memory.tanh()
+        if projection is not None:
+            hidden = torch.nn.functional.linear(hidden, projection)
+        steps.append(hidden)
+    return torch.stack(steps[::-1] if reverse else steps), (hidden, memory)
+
+
 PARTS: dict[str, Any] = {
+    "aten._embedding_bag.default": embedding_bag,
+    "aten._embedding_bag_forward_only.default": embedding_bag,
+    "aten.lstm.input": lstm,
+    "aten.histc.default": histc,
+    "aten._upsample_bicubic2d_aa.default": _resized_with_antialias(_cubic, 2),
+    "aten._upsample_bilinear2d_aa.default": _resized_with_antialias(_triangle, 1),
     "aten.cumprod.default": cumprod,
     "aten.logcumsumexp.default": logcumsumexp,
     "aten.cummax.default": cummax,

@@ -1,5 +1,5 @@
-"""What operators without an ONNX lowering are made of: PyTorch's decompositions, which the tracer
-runs in their place, so that their parts are in the program."""
+"""What operators are made of that a format has no lowering for: PyTorch's decompositions, which the
+tracer runs in their place, so that their parts are in the program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from portwright import _core
-from portwright.exporters.onnx_parts import PARTS
+from portwright.exporters import fourier_parts, operator_parts
 
 # torch.dtype by the number that operators are called with (c10/core/ScalarType.h).
 _DTYPES = dict(
@@ -84,7 +84,7 @@ def _table() -> dict[str, _Call]:
             table[str(op)] = _Call(op, op.decompose)
     for op, function in torch._decomp.core_aten_decompositions().items():  # type: ignore[no-untyped-call]
         table[str(op)] = _Call(op, function)
-    for name, function in PARTS.items():
+    for name, function in (operator_parts.PARTS | fourier_parts.PARTS).items():
         _, packet_name, overload = name.split(".")
         table[name] = _Call(getattr(getattr(torch.ops.aten, packet_name), overload), function)
     return table
