@@ -113,7 +113,7 @@ class MemoryCheck {
     for (PteId id : method_.outputs) add(id, end);
     for (size_t i = 0; i < method_.values.size(); ++i) {
       const auto* tensor = std::get_if<PteTensor>(&method_.values[i]);
-      if (tensor == nullptr || !tensor->allocation || !tensor->data) continue;
+      if (tensor == nullptr || !tensor->allocation || !(tensor->data || tensor->is_state)) continue;
       add(static_cast<PteId>(i), -1);  // a state
       add(static_cast<PteId>(i), end);
     }
