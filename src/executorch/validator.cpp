@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "executorch/memory_check.h"
 #include "executorch/method_check.h"
 #include "executorch/problems.h"
 
@@ -72,6 +73,11 @@ std::vector<std::string> problems_of(const PteModel& model) {
   for (const auto& [key, weight] : model.named_data) named_bytes[key] = weight.byte_size();
   for (const PteMethod& method : model.methods) {
     check_method(model, method, named_bytes, problems);
+  }
+  if (!problems.empty()) return problems.lines();
+  for (const PteMethod& method : model.methods) {
+    problems.at("method " + quoted(method.name));
+    check_memory(method, problems);
   }
   return problems.lines();
 }

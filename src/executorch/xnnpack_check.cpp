@@ -195,10 +195,7 @@ class GraphCheck {
     const std::string type = fb::EnumNameXNodeUnion(node.xnode_union_type());
     const XnnpackNode facts = node_of(node);
     if (!facts.fault.empty()) add("has a node " + type + ": " + facts.fault);
-    for (size_t i = 0; i < facts.reads.size(); ++i) {
-      const bool no_bias = i == 2 && facts.reads[i] == kNoXnnpackValue;
-      if (!no_bias) check_read(type, facts.reads[i]);
-    }
+    for (uint32_t id : facts.reads) check_read(type, id);
     for (uint32_t id : facts.writes) check_write(type, id);
     if (!facts.reads.empty()) check_ranks(type, facts.reads[0], facts.input_ranks);
     if (!facts.writes.empty()) check_ranks(type, facts.writes[0], facts.output_ranks);

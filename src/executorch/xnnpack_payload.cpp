@@ -41,14 +41,13 @@ XnnpackNode facts(const fb::_XNNNode2x1& node) {
   return {.reads = {node.input1_id(), node.input2_id()}, .writes = {node.output_id()}};
 }
 
-XnnpackNode facts(const fb::_XNNNodeConv& node) {
-  return {.reads = {node.input1_id(), node.filter_id(), node.bias_id()},
-          .writes = {node.output_id()}};
-}
-
-XnnpackNode facts(const fb::XNNFullyConnected& node) {
-  return {.reads = {node.input1_id(), node.filter_id(), node.bias_id()},
-          .writes = {node.output_id()}};
+// Convolutions and fully connected layers, with a bias or without.
+template <typename Layer>
+XnnpackNode facts_of_layer(const void* table) {
+  const auto& node = *static_cast<const Layer*>(table);
+  XnnpackNode found{.reads = {node.input1_id(), node.filter_id()}, .writes = {node.output_id()}};
+  if (node.bias_id() != kNoXnnpackValue) found.reads.push_back(node.bias_id());
+  return found;
 }
 
 XnnpackNode facts(const fb::_XNNPooling2D& node) {
@@ -123,11 +122,11 @@ struct Row {
 using Type = fb::XNodeUnion;
 constexpr auto kOne = &facts_of<fb::_XNNNode1x1>;
 constexpr auto kTwo = &facts_of<fb::_XNNNode2x1>;
-constexpr auto kConvolution = &facts_of<fb::_XNNNodeConv>;
+constexpr auto kConvolution = &facts_of_layer<fb::_XNNNodeConv>;
 constexpr auto kPooling = &facts_of<fb::_XNNPooling2D>;
 constexpr Row kRows[] = {
     {Type::XNNAdd, kTwo},
-    {Type::XNNFullyConnected, &facts_of<fb::XNNFullyConnected>},
+    {Type::XNNFullyConnected, &facts_of_layer<fb::XNNFullyConnected>},
     {Type::XNNSoftmax, kOne},
     {Type::XNNSigmoid, kOne},
     {Type::XNNStaticTranspose, &facts_of<fb::XNNStaticTranspose>},

@@ -220,6 +220,46 @@ TEST(Pte, UnsoundModelsAreNotWritten) {
   }
 }
 
+// x -> a -> b -> c, each by a kernel, at these offsets of an arena.
+PteModel chain(uint64_t a, uint64_t b, uint64_t c) {
+  PteModel model;
+  PteMethod method;
+  method.values = {tensor_of({4})};
+  for (uint64_t offset : {a, b, c}) {
+    PteTensor tensor = tensor_of({4});
+    tensor.allocation = PteAllocation{1, offset};
+    method.values.emplace_back(tensor);
+  }
+  method.inputs = {0};
+  method.outputs = {3};
+  method.operators = {{"aten::abs", "out"}};
+  for (PteId id : {0, 1, 2}) {
+    method.instructions.emplace_back(PteKernelCall{0, {id, id + 1, id + 1}});
+  }
+  method.arena_sizes = {0, 64};
+  model.methods = {method};
+  return model;
+}
+
+TEST(Pte, TensorsThatAreNeededTogetherLieApart) {
+  EXPECT_EQ(problems_of(chain(0, 16, 0)), std::vector<std::string>());
+  EXPECT_EQ(problems_of(chain(0, 0, 0)), std::vector<std::string>());  // in place
+  PteModel model = chain(0, 16, 8);
+  EXPECT_EQ(problems_of(model), std::vector<std::string>());
+  std::get<PteKernelCall>(model.methods[0].instructions[2]).args = {1, 3, 3};
+  EXPECT_EQ(problems_of(model), std::vector<std::string>());  // a is read last where c is written
+  model = chain(0, 8, 32);
+  std::get<PteKernelCall>(model.methods[0].instructions[2]).args = {1, 3, 3};
+  ASSERT_EQ(problems_of(model).size(), 1U);
+  EXPECT_NE(problems_of(model)[0].find("values 1 and 2 share bytes"), std::string::npos);
+  // After the last instruction the first is done again, for which x and the first are needed.
+  model = chain(0, 0, 32);
+  model.methods[0].values.emplace_back(false);
+  model.methods[0].instructions.emplace_back(PteKernelCall{0, {2, 3, 3}});
+  model.methods[0].instructions.emplace_back(PteJumpFalse{4, 1});
+  EXPECT_EQ(problems_of(model).size(), 1U);
+}
+
 TEST(Pte, OneErrorHasAllProblems) {
   PteModel model = everything();
   tensor(model, 2).data = 9;
