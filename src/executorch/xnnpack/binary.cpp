@@ -54,7 +54,7 @@ constexpr std::array kPowers = {
     Power{3, [](XnnBuilder& x, XnnId a) { return x.binary(XnnOp::kMultiply, square(x, a), a); }},
     Power{4, [](XnnBuilder& x, XnnId a) { return square(x, square(x, a)); }},
     Power{0.5, [](XnnBuilder& x, XnnId a) { return x.unary(XnnOp::kSquareRoot, a); }},
-    Power{-0.5, [](XnnBuilder& x, XnnId a) { return x.unary(XnnOp::kReciprocalSquareRoot, a); }},
+    Power{-0.5, [](XnnBuilder& x, XnnId a) { return x.inverse_root(a); }},
     Power{-1, [](XnnBuilder& x, XnnId a) { return x.binary(XnnOp::kDivide, x.number(1), a); }},
 };
 

@@ -54,6 +54,8 @@ class XnnBuilder {
   XnnId fully_connected(XnnId x, XnnId filter, XnnId bias, uint32_t flags = 0);
   XnnId matmul(XnnId a, XnnId b);
   XnnId softmax(XnnId x);
+  // 1 / sqrt(x), infinite at 0, where XNNPACK's own has no number.
+  XnnId inverse_root(XnnId x);
   // Over the last dim, which stays as 1: the sum of the elements times `factor`, plus `offset`.
   XnnId reduce_last(XnnId x, double factor, double offset = 0);
 

@@ -119,6 +119,10 @@ XnnId XnnBuilder::softmax(XnnId x) {
   return add_node({XnnOp::kSoftmax, {x}, kNoXnnValue, {}, 0, {}}, shape(x));
 }
 
+XnnId XnnBuilder::inverse_root(XnnId x) {
+  return binary(XnnOp::kDivide, number(1), unary(XnnOp::kSquareRoot, x));
+}
+
 XnnId XnnBuilder::clamp(XnnId x, float low, float high) {
   if (const auto before = nhwc_before(x)) return to_nchw(clamp(*before, low, high));
   return add_node({XnnOp::kClamp, {x}, kNoXnnValue, {}, 0, XnnRange{low, high}}, shape(x));

@@ -104,6 +104,10 @@ void hardsigmoid(XnnBuilder& x, const XnnNodeView& node) {
   give(x, node, x.clamp(x.binary(XnnOp::kAdd, sixth, x.number(0.5)), 0, 1));
 }
 
+void inverse_root(XnnBuilder& x, const XnnNodeView& node) {
+  give(x, node, x.inverse_root(input(x, node)));
+}
+
 void reciprocal(XnnBuilder& x, const XnnNodeView& node) {
   give(x, node, x.binary(XnnOp::kDivide, x.number(1), input(x, node)));
 }
@@ -140,7 +144,7 @@ std::span<const XnnLowering> xnn_unary_lowerings() {
       XnnLowering{"aten.hardswish.default", kGain, takes_all, unary<XnnOp::kHardswish>},
       XnnLowering{"aten.log.default", kGain, takes_all, unary<XnnOp::kLog>},
       XnnLowering{"aten.neg.default", kGain, takes_all, unary<XnnOp::kNegate>},
-      XnnLowering{"aten.rsqrt.default", kGain, takes_all, unary<XnnOp::kReciprocalSquareRoot>},
+      XnnLowering{"aten.rsqrt.default", kGain, takes_all, inverse_root},
       XnnLowering{"aten.sigmoid.default", kGain, takes_all, unary<XnnOp::kSigmoid>},
       XnnLowering{"aten.sin.default", kGain, takes_all, unary<XnnOp::kSin>},
       XnnLowering{"aten.sqrt.default", kGain, takes_all, unary<XnnOp::kSquareRoot>},
