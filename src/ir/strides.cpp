@@ -66,4 +66,21 @@ std::optional<std::vector<Expr>> view_strides(const TensorType& from,
   return strides;
 }
 
+std::optional<std::vector<int64_t>> memory_order(const TensorType& type) {
+  const std::vector<Expr> strides = strides_of(type);
+  std::vector<int64_t> order;
+  Expr expected = 1;
+  while (order.size() < type.rank()) {  // from the innermost dim outwards
+    size_t i = 0;
+    const auto taken = [&](size_t dim) {
+      return std::find(order.begin(), order.end(), static_cast<int64_t>(dim)) != order.end();
+    };
+    while (i < type.rank() && (taken(i) || strides[i] != expected)) ++i;
+    if (i == type.rank()) return std::nullopt;
+    order.insert(order.begin(), static_cast<int64_t>(i));
+    expected = expected * type.shape[i];
+  }
+  return order;
+}
+
 }  // namespace portwright

@@ -18,4 +18,8 @@ TensorType normalized(TensorType type);
 std::optional<std::vector<Expr>> view_strides(const TensorType& from,
                                               const std::vector<Expr>& shape);
 
+// The order of dims in which the elements of a type lie in memory one after the other, outermost
+// first; nothing for tensors with gaps or overlaps.
+std::optional<std::vector<int64_t>> memory_order(const TensorType& type);
+
 }  // namespace portwright

@@ -3,6 +3,7 @@
 #include <array>
 #include <limits>
 
+#include "ir/strides.h"
 #include "onnx/counting.h"
 
 namespace portwright {
@@ -45,21 +46,10 @@ std::string in_memory_order(const LoweringCall& call) {
   const TensorType& type = call.type(0);
   std::string value = e.tensor(call.arg(0));
   if (type.strides) {
-    std::vector<int64_t> order;
-    Expr expected = 1;
-    while (order.size() < type.rank()) {  // from the innermost dim outwards
-      size_t i = 0;
-      const auto taken = [&](size_t dim) {
-        return std::find(order.begin(), order.end(), static_cast<int64_t>(dim)) != order.end();
-      };
-      while (i < type.rank() && (taken(i) || type.strides->at(i) != expected)) ++i;
-      if (i == type.rank()) {
-        throw Error(ErrorCode::kUnsupported, "as_strided of a tensor with gaps or overlaps");
-      }
-      order.insert(order.begin(), static_cast<int64_t>(i));
-      expected = expected * type.shape[i];
-    }
-    value = e.transpose(value, order);
+    const auto order = memory_order(type);
+    if (!order)
+      throw Error(ErrorCode::kUnsupported, "as_strided of a tensor with gaps or overlaps");
+    value = e.transpose(value, *order);
   }
   return e.op("Reshape", {value, e.ints({-1})});
 }

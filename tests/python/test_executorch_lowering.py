@@ -17,7 +17,6 @@ from test_onnx_lowering import CASES, _Module
 pytest.importorskip("executorch", reason="executorch, whose runtime runs .pte files, is absent")
 
 _REFUSED = {
-    "as_strided_permuted": "a tensor that is not contiguous",
     "conv_transpose3d": "a transposed convolution over three dims",
     "max_pool3d": "aten.max_pool3d_with_indices.default",
     "local_response_norm": "aten.avg_pool3d.default",

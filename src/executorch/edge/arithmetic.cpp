@@ -208,6 +208,7 @@ std::span<const EdgeLowering> arithmetic_edges() {
       EdgeLowering{"aten.rsub.Scalar", number_operand},
       EdgeLowering{"aten.mul.Scalar", number_operand},
       EdgeLowering{"aten.div.Scalar", number_operand},
+      EdgeLowering{"aten.div.Scalar_mode", number_operand},
       EdgeLowering{"aten.fmod.Scalar", number_operand},
       EdgeLowering{"aten.remainder.Scalar", remainder},
       EdgeLowering{"aten.pow.Tensor_Scalar", number_operand},

@@ -7,6 +7,7 @@
 #include "executorch/kernels.h"
 #include "ir/data_symbols.h"
 #include "ir/loop_node.h"
+#include "ir/strides.h"
 
 namespace portwright {
 namespace {
@@ -50,11 +51,18 @@ void refuse_missing(Places missing) {
   throw Error(ErrorCode::kMissingLowering, text);
 }
 
-// as_strided reads memory as torch lays it out; here every tensor is contiguous.
-void check_layout(const Graph& graph, const Node& node) {
-  if (node.op != "aten.as_strided.default") return;
-  if (!graph.type(std::get<ValueRef>(node.arguments.at(0)).id).strides) return;
-  throw Error(ErrorCode::kUnsupported, "as_strided of a tensor that is not contiguous");
+// as_strided reads memory as torch lays it out; here every tensor is contiguous: its elements are
+// put in torch's order first.
+Node in_memory_order(const Graph& graph, const Node& node, EdgeWriter& out) {
+  if (node.op != "aten.as_strided.default") return node;
+  const ValueId operand = std::get<ValueRef>(node.arguments.at(0)).id;
+  const TensorType type = graph.type(operand);
+  if (!type.strides) return node;
+  const auto order = memory_order(type);
+  if (!order) throw Error(ErrorCode::kUnsupported, "as_strided of a tensor with gaps or overlaps");
+  Node ordered = node;
+  ordered.arguments[0] = ValueRef{out.permute(out.current(operand), *order)};
+  return ordered;
 }
 
 void lower_graph(const Program& program, Graph& graph) {
@@ -63,8 +71,7 @@ void lower_graph(const Program& program, Graph& graph) {
   for (const Node& node : nodes) {
     out.begin(node);
     try {
-      check_layout(graph, node);
-      out.give(node);
+      out.give(in_memory_order(graph, node, out));
     } catch (const std::out_of_range& error) {
       throw Error(ErrorCode::kInternal, node.op + ": " + error.what(), program.source(node),
                   program.module_path(node));
