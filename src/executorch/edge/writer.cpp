@@ -81,7 +81,9 @@ std::vector<Expr> EdgeWriter::broadcast(const std::vector<Expr>& a,
   const std::vector<Expr>& other = a.size() >= b.size() ? b : a;
   const size_t skipped = shape.size() - other.size();
   for (size_t i = 0; i < other.size(); ++i) {
-    if (shape[skipped + i].is_constant(1)) shape[skipped + i] = other[i];
+    Expr& size = shape[skipped + i];
+    const bool known = !size.is_constant() && other[i].is_constant() && !other[i].is_constant(1);
+    if (size.is_constant(1) || known) size = other[i];
   }
   return shape;
 }

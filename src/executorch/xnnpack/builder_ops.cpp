@@ -66,7 +66,9 @@ Shape broadcast(const Shape& a, const Shape& b) {
   for (size_t i = 0; i < shape.size(); ++i) {
     const Expr left = i < a.size() ? a[a.size() - 1 - i] : Expr(1);
     const Expr right = i < b.size() ? b[b.size() - 1 - i] : Expr(1);
-    shape[shape.size() - 1 - i] = left.is_constant(1) ? right : left;
+    // Two sizes that are equal may be written differently: the constant says more.
+    const bool is_right = left.is_constant(1) || (right.is_constant() && !right.is_constant(1));
+    shape[shape.size() - 1 - i] = is_right ? right : left;
   }
   return shape;
 }
