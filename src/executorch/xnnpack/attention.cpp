@@ -96,6 +96,7 @@ class AttentionWriter {
 
 ValueId permuted(Rewriter& out, ValueId id, const std::vector<int64_t>& order) {
   std::vector<Expr> shape;
+  shape.reserve(order.size());
   for (const int64_t dim : order) shape.push_back(out.type(id).shape[static_cast<size_t>(dim)]);
   return out.add("aten.permute.default", {ValueRef{id}, IntList(order.begin(), order.end())},
                  float_type(std::move(shape)));
