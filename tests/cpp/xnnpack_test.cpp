@@ -347,6 +347,18 @@ TEST(XnnpackPreparation, CausalMasksOfDynamicSize) {
   EXPECT_EQ(std::count(found.begin(), found.end(), kDelegate), 1);
 }
 
+// What is known of a mask before is computed before.
+TEST(XnnpackPreparation, ConstantMasksAreConstants) {
+  const Program program = partitioned(R"ir(
+  input constant %m "m" : bool[1, 1, 2, 2] = [1, 0, 1, 1]
+  input user %q "q" : f32[1, 2, 2, 8]
+  %0 : f32[1, 2, 2, 8] = aten.scaled_dot_product_attention.default(%q, %q, %q, %m, 0.0, False, None, False)
+  %1 : f32[1, 2, 2, 8] = aten.scaled_dot_product_attention.default(%0, %q, %q, None, 0.0, True, None, False)
+  output user "y" %1
+)ir");
+  EXPECT_EQ(ops(program.graph), Ops{kDelegate});
+}
+
 // Keys of grouped heads are used as they are.
 TEST(XnnpackPreparation, GroupedHeadsAreNotRepeated) {
   const Program program = partitioned(R"ir(

@@ -1,6 +1,8 @@
 #include "executorch/xnnpack/attention.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <utility>
 
@@ -49,6 +51,16 @@ ValueId before_repeating(const Definitions& definitions, ValueId id) {
                     spread[0] == own[0] && spread[1] == own[1] && spread[3] == own[2] &&
                     spread[4] == own[3] && merged[1] == own[1] * spread[2] && merged[2] == own[2];
   return fits ? id_of(unsqueeze->arguments[0]) : id;
+}
+
+// Whether each row of a constant bool mask has a key that is seen.
+bool rows_see_keys(const Weight& mask) {
+  const std::vector<std::byte> bytes = mask.copy_bytes();
+  const auto keys = static_cast<ptrdiff_t>(mask.shape.back());
+  for (auto row = bytes.begin(); row != bytes.end(); row += keys) {
+    if (std::count(row, row + keys, std::byte{0}) == keys) return false;
+  }
+  return true;
 }
 
 struct Attention {
@@ -208,14 +220,16 @@ std::optional<AdditiveMask> AttentionMasks::of(const Argument& mask) {
   const auto found = made_.find(id);
   if (found != made_.end()) return found->second;
   if (dtype == DType::kFloat32) return made_[id] = of_float(id);
+  return made_[id] = of_bool(id, has_key_in_each_row(mask));
+}
+
+bool AttentionMasks::has_key_in_each_row(const Argument& mask) const {
+  if (const Weight* weight = out_.definitions().weight(mask)) return rows_see_keys(*weight);
   const MaskFacts facts = facts_of(out_.definitions(), mask);
+  if (!facts.causal || !facts.only_causal) return false;
   // The first key is seen by all when no query stands before it.
-  bool rows_see_keys = facts.causal && facts.only_causal;
-  if (rows_see_keys) {
-    const auto* offset = std::get_if<Expr>(&*facts.causal);
-    rows_see_keys = offset == nullptr || symbols_.range(*offset).lo >= 0;
-  }
-  return made_[id] = of_bool(id, rows_see_keys);
+  const auto* offset = std::get_if<Expr>(&*facts.causal);
+  return offset == nullptr || symbols_.range(*offset).lo >= 0;
 }
 
 AdditiveMask AttentionMasks::causal(const Expr& queries, const Expr& keys) {
