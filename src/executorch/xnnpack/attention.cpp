@@ -196,18 +196,20 @@ AdditiveMask AttentionMasks::of_bool(ValueId mask, bool rows_see_keys) {
   return made;
 }
 
-// A row that is infinite throughout hides all keys.
+// A row that is infinite throughout hides all keys: it becomes zeros, whose softmax is finite.
 AdditiveMask AttentionMasks::of_float(ValueId mask) {
   const auto range = value_range(out_.definitions(), ValueRef{mask});
   if (range && is_finite(*range)) return {mask, std::nullopt};
   const TensorType type = float_type(out_.type(mask).shape);
-  AdditiveMask made;
-  made.bias = out_.add("aten.clamp.default", {ValueRef{mask}, kHidden, None{}}, type);
   const double infinite = -std::numeric_limits<double>::infinity();
   TensorType rows{DType::kBool, type.shape, {}};
   const ValueId seen = out_.add("aten.ne.Scalar", {ValueRef{mask}, infinite}, rows);
   rows.shape.back() = 1;
-  made.alive = as_float(out_.add("aten.any.dim", {ValueRef{seen}, Expr(-1), true}, rows));
+  const ValueId some = out_.add("aten.any.dim", {ValueRef{seen}, Expr(-1), true}, rows);
+  const ValueId none = out_.add("aten.logical_not.default", {ValueRef{some}}, rows);
+  AdditiveMask made;
+  made.bias = out_.add("aten.masked_fill.Scalar", {ValueRef{mask}, ValueRef{none}, Expr(0)}, type);
+  made.alive = as_float(some);
   return made;
 }
 
