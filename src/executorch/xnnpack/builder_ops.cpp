@@ -84,10 +84,17 @@ XnnId XnnBuilder::add_node(XnnNode node, Shape shape) {
 
 std::optional<XnnId> XnnBuilder::nhwc_before(XnnId x) const {
   const XnnNode* made = maker(x);
-  if (made == nullptr || made->op != XnnOp::kTranspose) return std::nullopt;
-  const auto& order = std::get<XnnDims>(made->attributes).dims;
-  const bool moves = order.size() == 4 &&
-                     std::equal(order.begin(), order.end(), kNhwcPlace.begin(), kNhwcPlace.end());
+  if (made == nullptr) return std::nullopt;
+  bool moves = false;
+  if (made->op == XnnOp::kTranspose) {
+    const auto& order = std::get<XnnDims>(made->attributes).dims;
+    moves = std::equal(order.begin(), order.end(), kNhwcPlace.begin(), kNhwcPlace.end());
+  } else if (made->op == XnnOp::kReshape) {
+    // Of height and width 1 both have their elements in one order.
+    const Shape &from = shapes_.at(made->inputs[0]), &to = shapes_.at(x);
+    moves = from.size() == 4 && from[1].is_constant(1) && from[2].is_constant(1) &&
+            to == Shape{from[0], from[3], from[1], from[2]};
+  }
   return moves ? std::optional(made->inputs[0]) : std::nullopt;
 }
 
