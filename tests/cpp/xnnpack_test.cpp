@@ -264,6 +264,26 @@ TEST(XnnpackPayload, ChannelsStayLast) {
                  "XNNGlobalAvgPooling2d", "XNNStaticReshape"}));
 }
 
+// Means of channels that gate them (squeeze and excite) need no NCHW either.
+TEST(XnnpackPayload, GatesOfChannelsStayLast) {
+  EXPECT_EQ(
+      lowered(R"ir(
+  symbol n in [1, 64] hint 2 from "x.size(0)" size user
+  input parameter %w "w" : f32[8, 8, 1, 1] = zeros
+  input user %x "x" : f32[n, 8, 6, 6]
+  %0 : f32[n, 8, 6, 6] = aten.conv2d.default(%x, %w, None, ints [1, 1], ints [0, 0], ints [1, 1], 1)
+  %1 : f32[n, 8, 1, 1] = aten.adaptive_avg_pool2d.default(%0, ints [1, 1])
+  %2 : f32[n, 8, 1, 1] = aten.conv2d.default(%1, %w, None, ints [1, 1], ints [0, 0], ints [1, 1], 1)
+  %3 : f32[n, 8, 1, 1] = aten.sigmoid.default(%2)
+  %4 : f32[n, 8, 6, 6] = aten.mul.Tensor(%0, %3)
+  %5 : f32[n, 8, 6, 6] = aten.conv2d.default(%4, %w, None, ints [1, 1], ints [0, 0], ints [1, 1], 1)
+  %6 : f32[n, 8] = aten.mean.dim(%5, ints [2, 3], False, None)
+  output user "y" %6
+)ir"),
+      (Ops{"XNNStaticTranspose", "XNNConv2d", "XNNGlobalAvgPooling2d", "XNNConv2d", "XNNSigmoid",
+           "XNNMultiply", "XNNConv2d", "XNNGlobalAvgPooling2d", "XNNStaticReshape"}));
+}
+
 // The rows of patches are what the convolution makes.
 TEST(XnnpackPayload, PatchesAreNotTransposed) {
   EXPECT_EQ(lowered(R"ir(
@@ -345,6 +365,18 @@ TEST(XnnpackPreparation, CausalMasksOfDynamicSize) {
   EXPECT_EQ(std::count(found.begin(), found.end(), "aten.any.dim"), 0);
   EXPECT_EQ(std::count(found.begin(), found.end(), "aten.le.Tensor"), 1);
   EXPECT_EQ(std::count(found.begin(), found.end(), kDelegate), 1);
+}
+
+// What is known of a mask before is computed before.
+TEST(XnnpackPreparation, ConstantMasksAreConstants) {
+  const Program program = partitioned(R"ir(
+  input constant %m "m" : bool[1, 1, 2, 2] = [1, 0, 1, 1]
+  input user %q "q" : f32[1, 2, 2, 8]
+  %0 : f32[1, 2, 2, 8] = aten.scaled_dot_product_attention.default(%q, %q, %q, %m, 0.0, False, None, False)
+  %1 : f32[1, 2, 2, 8] = aten.scaled_dot_product_attention.default(%0, %q, %q, None, 0.0, True, None, False)
+  output user "y" %1
+)ir");
+  EXPECT_EQ(ops(program.graph), Ops{kDelegate});
 }
 
 // Keys of grouped heads are used as they are.

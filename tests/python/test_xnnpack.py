@@ -114,6 +114,14 @@ def float_mask(batch: int, queries: int, keys: int) -> Tensor:
     )
 
 
+def summed_mask(batch: int, queries: int, keys: int) -> Tensor:
+    """Two masks of the least number: their sum is infinite where both hide a key."""
+    least = torch.finfo(torch.float32).min
+    masks = [bool_mask(batch, queries, keys), bool_mask(batch, queries, keys + 1)[..., 1:]]
+    first, second = (torch.zeros(m.shape).masked_fill(~m, least) for m in masks)
+    return first + second
+
+
 ATTENTION_SIZES = [(2, 5, 6), (1, 1, 1), (3, 9, 9), (1, 1, 7)]
 ATTENTION_DIMS = {
     "q": {0: Dim("b", min=1, max=8), 2: Dim("t", min=1, max=32)},
@@ -123,7 +131,7 @@ MASK_DIMS = {0: Dim("b", min=1, max=8), 2: Dim("t", min=1, max=32), 3: Dim("u", 
 
 
 @pytest.mark.parametrize("heads", [2, 6])
-@pytest.mark.parametrize("mask", [None, bool_mask, float_mask])
+@pytest.mark.parametrize("mask", [None, bool_mask, float_mask, summed_mask])
 def test_attention(heads: int, mask: Any) -> None:
     model = Attention(enable_gqa=heads > 2)
 
@@ -176,11 +184,13 @@ def test_tied_weights_are_stored_once() -> None:
     assert len(program.buffer) < 256 * 256 * 4 * 1.1
 
 
+def edges(_: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    roots = torch.rsqrt(x.abs().clamp(max=1e30))
+    return roots, F.softmax(x, -1), x.exp() * 2, x.sigmoid(), x.tanh()
+
+
 def test_edges_of_operators() -> None:
     """Zeros under roots, rows with keys that are hidden, numbers past what exp can hold."""
-    x = torch.tensor([[0.0, 4.0, 100.0, -torch.inf], [-200.0, 200.0, 1e30, 1e-30]])
-    model = Applied(
-        lambda m, x: (torch.rsqrt(x.abs()), F.softmax(x, -1), x.exp() * 2, x.sigmoid(), x.tanh()),
-        nn.Identity(),
-    )
+    x = torch.tensor([[0.0, 4.0, 100.0, -torch.inf], [-200.0, 200.0, 1e20, 1e-30]])
+    model = Applied(edges, nn.Identity())
     check(exported(model, {"a": x}), model, {"a": x})

@@ -1,6 +1,8 @@
 #include "executorch/xnnpack/attention.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <utility>
 
@@ -51,6 +53,16 @@ ValueId before_repeating(const Definitions& definitions, ValueId id) {
   return fits ? id_of(unsqueeze->arguments[0]) : id;
 }
 
+// Whether each row of a constant bool mask has a key that is seen.
+bool rows_see_keys(const Weight& mask) {
+  const std::vector<std::byte> bytes = mask.copy_bytes();
+  const auto keys = static_cast<ptrdiff_t>(mask.shape.back());
+  for (auto row = bytes.begin(); row != bytes.end(); row += keys) {
+    if (std::count(row, row + keys, std::byte{0}) == keys) return false;
+  }
+  return true;
+}
+
 struct Attention {
   ValueId query = kNoValue, key = kNoValue, value = kNoValue;
   AdditiveMask mask;
@@ -96,6 +108,7 @@ class AttentionWriter {
 
 ValueId permuted(Rewriter& out, ValueId id, const std::vector<int64_t>& order) {
   std::vector<Expr> shape;
+  shape.reserve(order.size());
   for (const int64_t dim : order) shape.push_back(out.type(id).shape[static_cast<size_t>(dim)]);
   return out.add("aten.permute.default", {ValueRef{id}, IntList(order.begin(), order.end())},
                  float_type(std::move(shape)));
@@ -183,18 +196,20 @@ AdditiveMask AttentionMasks::of_bool(ValueId mask, bool rows_see_keys) {
   return made;
 }
 
-// A row that is infinite throughout hides all keys.
+// A row that is infinite throughout hides all keys: it becomes zeros, whose softmax is finite.
 AdditiveMask AttentionMasks::of_float(ValueId mask) {
   const auto range = value_range(out_.definitions(), ValueRef{mask});
   if (range && is_finite(*range)) return {mask, std::nullopt};
   const TensorType type = float_type(out_.type(mask).shape);
-  AdditiveMask made;
-  made.bias = out_.add("aten.clamp.default", {ValueRef{mask}, kHidden, None{}}, type);
   const double infinite = -std::numeric_limits<double>::infinity();
   TensorType rows{DType::kBool, type.shape, {}};
   const ValueId seen = out_.add("aten.ne.Scalar", {ValueRef{mask}, infinite}, rows);
   rows.shape.back() = 1;
-  made.alive = as_float(out_.add("aten.any.dim", {ValueRef{seen}, Expr(-1), true}, rows));
+  const ValueId some = out_.add("aten.any.dim", {ValueRef{seen}, Expr(-1), true}, rows);
+  const ValueId none = out_.add("aten.logical_not.default", {ValueRef{some}}, rows);
+  AdditiveMask made;
+  made.bias = out_.add("aten.masked_fill.Scalar", {ValueRef{mask}, ValueRef{none}, Expr(0)}, type);
+  made.alive = as_float(some);
   return made;
 }
 
@@ -207,14 +222,16 @@ std::optional<AdditiveMask> AttentionMasks::of(const Argument& mask) {
   const auto found = made_.find(id);
   if (found != made_.end()) return found->second;
   if (dtype == DType::kFloat32) return made_[id] = of_float(id);
+  return made_[id] = of_bool(id, has_key_in_each_row(mask));
+}
+
+bool AttentionMasks::has_key_in_each_row(const Argument& mask) const {
+  if (const Weight* weight = out_.definitions().weight(mask)) return rows_see_keys(*weight);
   const MaskFacts facts = facts_of(out_.definitions(), mask);
+  if (!facts.causal || !facts.only_causal) return false;
   // The first key is seen by all when no query stands before it.
-  bool rows_see_keys = facts.causal && facts.only_causal;
-  if (rows_see_keys) {
-    const auto* offset = std::get_if<Expr>(&*facts.causal);
-    rows_see_keys = offset == nullptr || symbols_.range(*offset).lo >= 0;
-  }
-  return made_[id] = of_bool(id, rows_see_keys);
+  const auto* offset = std::get_if<Expr>(&*facts.causal);
+  return offset == nullptr || symbols_.range(*offset).lo >= 0;
 }
 
 AdditiveMask AttentionMasks::causal(const Expr& queries, const Expr& keys) {

@@ -26,6 +26,7 @@ class AttentionMasks {
   AdditiveMask causal(const Expr& queries, const Expr& keys);
 
  private:
+  bool has_key_in_each_row(const Argument& mask) const;
   AdditiveMask of_bool(ValueId mask, bool rows_see_keys);
   AdditiveMask of_float(ValueId mask);
   ValueId as_float(ValueId id);

@@ -75,7 +75,7 @@ void XnnBuilder::input(ValueId id) {
 }
 
 XnnId XnnBuilder::constant(const std::string& key, const Weight& weight,
-                           std::vector<int64_t> shape) {
+                           const std::vector<int64_t>& shape) {
   std::string form = key;
   for (const int64_t size : shape) form += ',' + std::to_string(size);
   const auto found = constants_.find(form);
@@ -89,7 +89,7 @@ XnnId XnnBuilder::constant(const std::string& key, const Weight& weight,
   return id;
 }
 
-XnnId XnnBuilder::floats(std::vector<int64_t> shape, const std::vector<float>& values) {
+XnnId XnnBuilder::floats(const std::vector<int64_t>& shape, const std::vector<float>& values) {
   std::vector<std::byte> bytes(values.size() * sizeof(float));
   std::memcpy(bytes.data(), values.data(), bytes.size());
   const std::string key =

@@ -32,9 +32,9 @@ class XnnBuilder {
 
   // What a constant of the body is stored under.
   std::string key_of(ValueId id) const;
-  XnnId constant(const std::string& key, const Weight& weight, std::vector<int64_t> shape);
+  XnnId constant(const std::string& key, const Weight& weight, const std::vector<int64_t>& shape);
   // Constants that are made here; equal ones are stored once.
-  XnnId floats(std::vector<int64_t> shape, const std::vector<float>& values);
+  XnnId floats(const std::vector<int64_t>& shape, const std::vector<float>& values);
   XnnId number(double value);  // of shape [1]
   // A tensor operand, or a number as a constant.
   XnnId operand(const Argument& argument);
@@ -77,7 +77,7 @@ class XnnBuilder {
   XnnId add_value(DType dtype, Shape shape);
   std::optional<XnnId> nhwc_of(XnnId x);
   XnnId add_concatenations(std::vector<XnnId> items, size_t dim);
-  XnnId reshaped_constant(XnnId id, std::vector<int64_t> shape);
+  XnnId reshaped_constant(XnnId id, const std::vector<int64_t>& shape);
   XnnId transpose_reshaped(XnnId x, const std::vector<size_t>& order, const Shape& to);
   std::vector<uint32_t> initial(const Shape& shape) const;
   XnnId as_output(ValueId id);

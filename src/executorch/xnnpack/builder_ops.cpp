@@ -86,16 +86,23 @@ XnnId XnnBuilder::add_node(XnnNode node, Shape shape) {
 
 std::optional<XnnId> XnnBuilder::nhwc_before(XnnId x) const {
   const XnnNode* made = maker(x);
-  if (made == nullptr || made->op != XnnOp::kTranspose) return std::nullopt;
-  const auto& order = std::get<XnnDims>(made->attributes).dims;
-  const bool moves = order.size() == 4 &&
-                     std::equal(order.begin(), order.end(), kNhwcPlace.begin(), kNhwcPlace.end());
+  if (made == nullptr) return std::nullopt;
+  bool moves = false;
+  if (made->op == XnnOp::kTranspose) {
+    const auto& order = std::get<XnnDims>(made->attributes).dims;
+    moves = std::equal(order.begin(), order.end(), kNhwcPlace.begin(), kNhwcPlace.end());
+  } else if (made->op == XnnOp::kReshape) {
+    // Of height and width 1 both have their elements in one order.
+    const Shape &from = shapes_.at(made->inputs[0]), &to = shapes_.at(x);
+    moves = from.size() == 4 && from[1].is_constant(1) && from[2].is_constant(1) &&
+            to == Shape{from[0], from[3], from[1], from[2]};
+  }
   return moves ? std::optional(made->inputs[0]) : std::nullopt;
 }
 
-XnnId XnnBuilder::reshaped_constant(XnnId id, std::vector<int64_t> shape) {
+XnnId XnnBuilder::reshaped_constant(XnnId id, const std::vector<int64_t>& shape) {
   const PteNamedData data = graph_.constants.at(*graph_.values[id].constant);
-  return constant(data.key, data.weight, std::move(shape));
+  return constant(data.key, data.weight, shape);
 }
 
 // What stands for an operand beside an NHWC tensor: another one, or a constant of channels.
@@ -149,7 +156,7 @@ XnnId XnnBuilder::reshape(XnnId x, Shape shape) {
   if (graph_.values[x].constant && is_constant(shape)) {
     std::vector<int64_t> dims;
     for (const Expr& size : shape) dims.push_back(size.constant());
-    return reshaped_constant(x, std::move(dims));
+    return reshaped_constant(x, dims);
   }
   if (dynamic_dims(shape) > 1) {
     throw Error(ErrorCode::kInternal, "XNNPACK infers one dim of a reshape only");
@@ -183,12 +190,14 @@ XnnId XnnBuilder::transpose(XnnId x, const std::vector<size_t>& order) {
   if (before != nullptr && before->op == XnnOp::kTranspose) {
     const auto& first = std::get<XnnDims>(before->attributes).dims;
     std::vector<size_t> both;
+    both.reserve(order.size());
     for (const size_t dim : order) both.push_back(first[dim]);
     return transpose(before->inputs[0], both);
   }
   if (is_identity(order)) return x;
   const Shape from = shape(x);
   Shape to;
+  to.reserve(order.size());
   for (const size_t dim : order) to.push_back(from[dim]);
   if (moves_only_ones(order, from) && dynamic_dims(to) <= 1) return reshape(x, to);
   const XnnId short_cut = transpose_reshaped(x, order, to);

@@ -48,8 +48,7 @@ bool read_padding(const XnnNodeView& node, size_t place, Convolution& found) {
   return true;
 }
 
-template <const Places& places, bool transposed>
-std::optional<Convolution> read(const XnnNodeView& node) {
+std::optional<Convolution> read(const XnnNodeView& node, const Places& places, bool transposed) {
   Convolution found;
   const auto stride = pair_at(node, places.stride), dilation = pair_at(node, places.dilation);
   const auto groups = node.integer(places.groups);
@@ -64,6 +63,16 @@ std::optional<Convolution> read(const XnnNodeView& node) {
     found.output_padding = *output_padding;
   }
   return read_padding(node, places.padding, found) ? std::optional(found) : std::nullopt;
+}
+
+std::optional<Convolution> read_forward(const XnnNodeView& node) {
+  return read(node, kForward, false);
+}
+std::optional<Convolution> read_transposed(const XnnNodeView& node) {
+  return read(node, kTransposed, true);
+}
+std::optional<Convolution> read_general(const XnnNodeView& node) {
+  return read(node, kGeneral, false);
 }
 
 using Read = std::optional<Convolution> (*)(const XnnNodeView&);
@@ -220,10 +229,6 @@ void batch_norm(XnnBuilder& x, const XnnNodeView& node) {
   const XnnId scaled = x.binary(XnnOp::kMultiply, input, x.floats(shape, affine.scale));
   x.bind(node.node.result(), x.binary(XnnOp::kAdd, scaled, x.floats(shape, affine.shift)));
 }
-
-constexpr auto read_forward = read<kForward, false>;
-constexpr auto read_transposed = read<kTransposed, true>;
-constexpr auto read_general = read<kGeneral, false>;
 
 }  // namespace
 

@@ -228,6 +228,9 @@ Offset<fb::XNNGraph> write_graph(FlatBufferBuilder& builder, const XnnGraph& gra
   std::vector<Offset<fb::XNode>> nodes;
   std::vector<Offset<fb::XValue>> values;
   std::vector<Offset<fb::ConstantDataOffset>> constants;
+  nodes.reserve(graph.nodes.size());
+  values.reserve(graph.values.size());
+  constants.reserve(graph.constants.size() + 1);
   constants.push_back(fb::CreateConstantDataOffsetDirect(builder, 0, 0, ""));
   for (const PteNamedData& data : graph.constants) {
     constants.push_back(fb::CreateConstantDataOffsetDirect(

@@ -94,7 +94,7 @@ std::string_view group_norm_refusal(const XnnNodeView& node) {
 }
 
 void group_norm(XnnBuilder& x, const XnnNodeView& node) {
-  const Shape shape = node.shape(0);
+  const Shape& shape = node.shape(0);
   const Expr groups = node.integer(1).value();
   const Expr rest = product(std::span(shape).subspan(1));
   const XnnId flat = x.reshape(x.value(node.id(0)), {shape[0], groups, floor_div(rest, groups)});

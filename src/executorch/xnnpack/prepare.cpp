@@ -49,6 +49,7 @@ void prepare_program_for_xnnpack(Program& program) {
   graph.nodes = out.take();
   for (ValueId& id : graph.outputs) id = out.current(id);
   filters.add_inputs();
+  fold_constants(program);
   eliminate_dead_code(program);
 }
 
