@@ -87,6 +87,7 @@ class PteEmitter {
   PteId atom(const Atom& atom);
   PteId modulo(const Expr& a, const Expr& b);
   PteId real(const Real& value);
+  PteId real_by_kernel(const Real& value);
   PteId condition(const Predicate& predicate);
   PteId size_of(PteId tensor, int64_t axis);
   std::optional<PteId> size_of_computed(SymbolId id);

@@ -1,6 +1,8 @@
 // Numbers of a method: constants once each, symbolic ones by the runtime's prim operators.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <utility>
 
 #include "executorch/emitter.h"
 #include "ir/dim_source.h"
@@ -188,7 +190,36 @@ PteId PteEmitter::real(const Real& value) {
     case RealOp::kTrueDiv: return binary("truediv");
     case RealOp::kFloorDiv: return binary("floordiv");
     case RealOp::kNeg: return prim(prim_name("neg"), {real(operands[0])}, 0.0);
-    default: break;
+    default: return real_by_kernel(value);
+  }
+}
+
+// What the runtime has for tensors only: numbers as tensors of no dims, and back.
+PteId PteEmitter::real_by_kernel(const Real& value) {
+  static constexpr std::array<std::pair<RealOp, const char*>, 9> kKernels = {{
+      {RealOp::kSqrt, "aten::sqrt.out"},
+      {RealOp::kLog, "aten::log.out"},
+      {RealOp::kExp, "aten::exp.out"},
+      {RealOp::kFloor, "aten::floor.out"},
+      {RealOp::kCeil, "aten::ceil.out"},
+      {RealOp::kTrunc, "aten::trunc.out"},
+      {RealOp::kPow, "aten::pow.Tensor_Tensor_out"},
+      {RealOp::kMin, "aten::minimum.out"},
+      {RealOp::kMax, "aten::maximum.out"},
+  }};
+  for (const auto& [op, kernel] : kKernels) {
+    if (op != value.op()) continue;
+    std::vector<PteId> args;
+    const TensorType type{DType::kFloat64, {}, {}};
+    for (const Real& operand : value.operands()) {
+      const PteId tensor = add(described(type));
+      call({"aten::scalar_tensor", "out"}, {real(operand), tensor, tensor});
+      args.push_back(tensor);
+    }
+    const PteId result = add(described(type));
+    args.insert(args.end(), {result, result});
+    call(operator_named(kernel), std::move(args));
+    return prim("aten::_local_scalar_dense.", {result}, 0.0);
   }
   throw Error(ErrorCode::kUnsupported,
               "ExecuTorch has no operator on numbers for " + to_string(value));

@@ -1,7 +1,5 @@
 // Operators on tensors and numbers, comparisons, logic.
-#include <algorithm>
 #include <array>
-#include <span>
 #include <utility>
 
 #include "executorch/edge/lowering.h"
@@ -38,13 +36,6 @@ std::string scalar_form(const std::string& op) {
   return {};
 }
 
-std::string tensor_form(const std::string& op) {
-  for (const auto& [tensors, number] : kWithNumber) {
-    if (number == op) return std::string(tensors);
-  }
-  throw Error(ErrorCode::kUnsupported, "a root of a size as an operand of " + op);
-}
-
 // A tensor operand, or a number as a tensor of the dtype.
 ValueId tensor_of(const EdgeCall& call, size_t i, DType dtype) {
   return call.is_tensor(i) ? call.tensor(i) : call.out.full({}, call.arg(i), dtype);
@@ -67,48 +58,11 @@ DType number_dtype(const EdgeCall& call, size_t number, size_t tensor) {
   return widens ? DType::kFloat32 : dtype;
 }
 
-// A symbolic float as a tensor of no dims: the runtime's operators on numbers have no roots.
-ValueId real_tensor(EdgeWriter& out, const Real& value, DType dtype) {
-  const TensorType type{dtype, {}, {}};
-  const std::span<const Real> operands = value.operands();
-  const auto operand = [&](size_t i) { return real_tensor(out, operands[i], dtype); };
-  switch (value.op()) {
-    case RealOp::kSqrt: return out.unary("aten.sqrt.default", operand(0));
-    case RealOp::kLog: return out.unary("aten.log.default", operand(0));
-    case RealOp::kExp: return out.unary("aten.exp.default", operand(0));
-    case RealOp::kFloor: return out.unary("aten.floor.default", operand(0));
-    case RealOp::kCeil: return out.unary("aten.ceil.default", operand(0));
-    case RealOp::kTrunc: return out.unary("aten.trunc.default", operand(0));
-    case RealOp::kNeg: return out.unary("aten.neg.default", operand(0));
-    case RealOp::kPow: return out.binary("aten.pow.Tensor_Tensor", operand(0), operand(1));
-    case RealOp::kMin: return out.binary("aten.minimum.default", operand(0), operand(1));
-    case RealOp::kMax: return out.binary("aten.maximum.default", operand(0), operand(1));
-    case RealOp::kAdd: return out.sum(operand(0), operand(1));
-    case RealOp::kSub: return out.difference(operand(0), operand(1));
-    case RealOp::kMul: return out.binary("aten.mul.Tensor", operand(0), operand(1));
-    case RealOp::kTrueDiv: return out.binary("aten.div.Tensor", operand(0), operand(1));
-    default: break;
-  }
-  return out.full({}, value, dtype);
-}
-
-bool has_root(const Real& value) {
-  const bool is_root = value.op() != RealOp::kConstant && value.op() != RealOp::kRatio &&
-                       value.op() != RealOp::kAdd && value.op() != RealOp::kSub &&
-                       value.op() != RealOp::kMul && value.op() != RealOp::kTrueDiv;
-  return is_root || std::any_of(value.operands().begin(), value.operands().end(), has_root);
-}
-
 // Kernels compute in the tensor's dtype: it is the result's first.
 void with_number(const EdgeCall& call, const std::string& op) {
   std::vector<Argument> arguments = call.node.arguments;
   const DType dtype = call.result().dtype;
   if (dtype != DType::kBool) arguments[0] = ValueRef{call.out.cast(call.tensor(0), dtype)};
-  const auto* number = std::get_if<Real>(&call.arg(1));
-  if (number != nullptr && has_root(*number)) {
-    arguments[1] = ValueRef{real_tensor(call.out, *number, call.out.type(call.tensor(0)).dtype)};
-    return call.kernel(tensor_form(op), std::move(arguments));
-  }
   call.kernel(op, std::move(arguments));
 }
 
