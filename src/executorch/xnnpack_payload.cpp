@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "executorch/flatbuffer_list.h"
@@ -33,29 +34,36 @@ bool inside(std::string_view bytes, uint64_t offset, uint64_t size) {
   return offset <= bytes.size() && size <= bytes.size() - offset;
 }
 
+XnnpackNode reading(std::vector<uint32_t> reads, std::vector<uint32_t> writes) {
+  XnnpackNode node;
+  node.reads = std::move(reads);
+  node.writes = std::move(writes);
+  return node;
+}
+
 XnnpackNode facts(const fb::_XNNNode1x1& node) {
-  return {.reads = {node.input_id()}, .writes = {node.output_id()}};
+  return reading({node.input_id()}, {node.output_id()});
 }
 
 XnnpackNode facts(const fb::_XNNNode2x1& node) {
-  return {.reads = {node.input1_id(), node.input2_id()}, .writes = {node.output_id()}};
+  return reading({node.input1_id(), node.input2_id()}, {node.output_id()});
 }
 
 // Convolutions and fully connected layers, with a bias or without.
 template <typename Layer>
 XnnpackNode facts_of_layer(const void* table) {
   const auto& node = *static_cast<const Layer*>(table);
-  XnnpackNode found{.reads = {node.input1_id(), node.filter_id()}, .writes = {node.output_id()}};
+  XnnpackNode found = reading({node.input1_id(), node.filter_id()}, {node.output_id()});
   if (node.bias_id() != kNoXnnpackValue) found.reads.push_back(node.bias_id());
   return found;
 }
 
 XnnpackNode facts(const fb::_XNNPooling2D& node) {
-  return {.reads = {node.input_id()}, .writes = {node.output_id()}};
+  return reading({node.input_id()}, {node.output_id()});
 }
 
 XnnpackNode facts(const fb::XNNArgMaxPooling2d& node) {
-  return {.reads = {node.input_id()}, .writes = {node.output_value_id(), node.output_index_id()}};
+  return reading({node.input_id()}, {node.output_value_id(), node.output_index_id()});
 }
 
 template <size_t kInputs>
@@ -63,12 +71,12 @@ XnnpackNode facts_of_concatenation(const void* table) {
   const auto& node = *static_cast<const fb::_XNNCat*>(table);
   const uint32_t ids[] = {node.input1_id(), node.input2_id(), node.input3_id(), node.input4_id(),
                           node.input5_id()};
-  return {.reads = {ids, ids + kInputs}, .writes = {node.output_id()}};
+  return reading({ids, ids + kInputs}, {node.output_id()});
 }
 
 XnnpackNode facts(const fb::XNNStaticTranspose& node) {
   std::vector<uint32_t> order = copy_of(node.perm());
-  XnnpackNode found{.reads = {node.input_id()}, .writes = {node.output_id()}};
+  XnnpackNode found = reading({node.input_id()}, {node.output_id()});
   found.input_ranks = found.output_ranks = {order.size()};
   std::ranges::sort(order);
   for (uint32_t i = 0; i < order.size(); ++i) {
@@ -79,34 +87,32 @@ XnnpackNode facts(const fb::XNNStaticTranspose& node) {
 
 XnnpackNode facts(const fb::XNNStaticReshape& node) {
   const std::vector<uint32_t> shape = copy_of(node.new_shape());
-  XnnpackNode found{.reads = {node.input_id()}, .writes = {node.output_id()}};
+  XnnpackNode found = reading({node.input_id()}, {node.output_id()});
   found.output_ranks = {shape.size()};
   if (std::ranges::count(shape, 0U) > 1) found.fault = "it infers more than one size";
   return found;
 }
 
 XnnpackNode facts(const fb::XNNStaticSlice& node) {
-  XnnpackNode found{.reads = {node.input_id()}, .writes = {node.output_id()}};
+  XnnpackNode found = reading({node.input_id()}, {node.output_id()});
   found.input_ranks = {copy_of(node.offsets()).size(), copy_of(node.sizes()).size()};
   return found;
 }
 
 XnnpackNode facts(const fb::XNNStaticConstantPad& node) {
-  XnnpackNode found{.reads = {node.input_id()}, .writes = {node.output_id()}};
+  XnnpackNode found = reading({node.input_id()}, {node.output_id()});
   found.input_ranks = {copy_of(node.pre_paddings()).size(), copy_of(node.post_paddings()).size()};
   return found;
 }
 
 XnnpackNode facts(const fb::XNNStaticResizeBilinear2D& node) {
-  return {.reads = {node.input_id()}, .writes = {node.output_id()}};
+  return reading({node.input_id()}, {node.output_id()});
 }
 
-XnnpackNode facts(const fb::XNNELU& node) {
-  return {.reads = {node.input_id()}, .writes = {node.output_id()}};
-}
+XnnpackNode facts(const fb::XNNELU& node) { return reading({node.input_id()}, {node.output_id()}); }
 
 XnnpackNode facts(const fb::XNNLeakyReLU& node) {
-  return {.reads = {node.input_id()}, .writes = {node.output_id()}};
+  return reading({node.input_id()}, {node.output_id()});
 }
 
 template <typename Table>
@@ -207,7 +213,9 @@ const fb::XNNTensorValue* tensor_of(const fb::XValue& value) {
 XnnpackNode node_of(const fb::XNode& node) {
   const auto* row = std::ranges::find(kRows, node.xnode_union_type(), &Row::type);
   if (row == std::end(kRows) || node.xnode_union() == nullptr) {
-    return {.fault = "the delegate has no such node"};
+    XnnpackNode unknown;
+    unknown.fault = "the delegate has no such node";
+    return unknown;
   }
   return row->facts(node.xnode_union());
 }

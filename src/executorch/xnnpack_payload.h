@@ -26,11 +26,11 @@ const fb_xnnpack::XNNTensorValue* tensor_of(const fb_xnnpack::XValue& value);
 
 // What a node names.
 struct XnnpackNode {
-  std::vector<uint32_t> reads = {};
-  std::vector<uint32_t> writes = {};
-  std::vector<size_t> input_ranks = {};   // of lists that have an item for each dim of the input
-  std::vector<size_t> output_ranks = {};  // and of the output
-  std::string fault = {};                 // what of the node itself cannot be
+  std::vector<uint32_t> reads;
+  std::vector<uint32_t> writes;
+  std::vector<size_t> input_ranks;   // of lists that have an item for each dim of the input
+  std::vector<size_t> output_ranks;  // and of the output
+  std::string fault;                 // what of the node itself cannot be
 };
 inline constexpr uint32_t kNoXnnpackValue = UINT32_MAX;
 

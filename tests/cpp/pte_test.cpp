@@ -183,7 +183,7 @@ const Breakage kBreakages[] = {
      [](PteModel& m) { tensor(m, 4).allocation.reset(), tensor(m, 4).data.reset(); }},
     {"input 2 is a constant", [](PteModel& m) { method(m).inputs = {2}; }},
     {"no namespace", [](PteModel& m) { method(m).operators[0].name = "add"; }},
-    {"longer than the runtime",
+    {"name longer than the runtime",
      [](PteModel& m) { method(m).operators[0].overload.assign(99, 'x'); }},
     {"two methods are called 'forward'", [](PteModel& m) { m.methods[1].name = "forward"; }},
     {"two data are called 'w'", [](PteModel& m) { m.named_data[1].key = "w"; }},
