@@ -28,15 +28,14 @@ import onnx_runtime
 
 sys.path.pop(0)  # this folder: in it, executorch.py would be the package executorch
 SIDES = ["portwright", "peer"]
-PROCESSES = 3
+PROCESSES = 5
 PAUSE = 0.05  # seconds; by then the threads of the process that ran before no longer spin
 CASES = ["prefill-128", "bert", "vit", "decode-256", "decode-1024"]
 
 
 def export(case: str, side: str, folder: str) -> None:
     """One artifact, `folder/model.pte`, and the names of its inputs in their order."""
-    make = onnx_runtime.CASES[case][0 if side == "portwright" else 1]
-    model, inputs = make()
+    model, inputs = onnx_runtime.CASES[case][1]()
     if side == "portwright":
         from portwright.exporters import ExecutorchConfig, ExecutorchExporter
 
@@ -84,7 +83,7 @@ def serve(case: str, side: str, folder: str) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         from executorch.extension.pybindings import portable_lib
 
-        model = onnx_runtime.CASES[case][0 if side == "portwright" else 1]()
+        model = onnx_runtime.CASES[case][1]()
         module = portable_lib._load_for_executorch(os.path.join(folder, "model.pte"))
         with open(os.path.join(folder, "facts.json"), encoding="utf-8") as file:
             names = json.load(file)["inputs"]
