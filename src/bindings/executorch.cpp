@@ -4,9 +4,12 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <tuple>
+#include <utility>
 
 #include "bindings/bindings.h"
 #include "executorch/edge/edge.h"
+#include "executorch/elementwise.h"
 #include "executorch/inspect.h"
 #include "executorch/kernels.h"
 #include "executorch/reader.h"
@@ -60,6 +63,26 @@ std::map<std::string, size_t> call_counts(const ExecutorchExport& exported) {
   return counts;
 }
 
+// (bytes, first, last instruction, offset in arena 1) of each planned tensor.
+using PlacedRequest = std::tuple<uint64_t, uint32_t, uint32_t, uint64_t>;
+
+std::vector<PlacedRequest> memory_requests(const ExecutorchExport& exported) {
+  std::vector<PlacedRequest> found;
+  for (const PlannedTensor& tensor : planned_tensors(exported.model.methods.front())) {
+    const MemoryRequest& request = tensor.request;
+    found.emplace_back(request.bytes, request.first, request.last, tensor.offset);
+  }
+  return found;
+}
+
+std::pair<std::vector<uint64_t>, uint64_t> plan_requests(
+    const std::vector<std::tuple<uint64_t, uint32_t, uint32_t>>& given) {
+  std::vector<MemoryRequest> requests;
+  for (const auto& [bytes, first, last] : given) requests.push_back({bytes, first, last});
+  MemoryPlan plan = plan_memory(requests);
+  return {std::move(plan.offsets), plan.bytes};
+}
+
 }  // namespace
 
 void bind_executorch(py::module_& m) {
@@ -69,6 +92,7 @@ void bind_executorch(py::module_& m) {
           "arena_sizes",
           [](const ExecutorchExport& e) { return e.model.methods.front().arena_sizes; })
       .def("call_counts", &call_counts)
+      .def("memory_requests", &memory_requests)
       .def("write", [](const ExecutorchExport& e,
                        const std::string& path) { return write_model(e.model, path); })
       .def("serialize",
@@ -79,10 +103,13 @@ void bind_executorch(py::module_& m) {
   m.def("read_pte",
         [](const std::string& path) { return std::make_shared<PteModel>(read_pte(path).model); });
   m.def("inspect_pte", &inspect_pte);
+  m.def("plan_memory", &plan_requests, py::arg("requests"),
+        "Offsets in one arena of (bytes, first, last), and its bytes.");
   m.def("lower_executorch", &lower_program, py::arg("program"), py::kw_only(), py::arg("backend"),
         py::arg("alloc_graph_input"), py::arg("alloc_graph_output"),
         py::arg("alloc_mutable_buffers"), py::arg("bound_of_all"), py::arg("bounds"));
   m.def("edge_operators", &edge_operators);
+  m.def("elementwise_kernels", &elementwise_kernels);
   m.def("executorch_version", [] { return std::string(kernel_table_version()); });
 }
 
