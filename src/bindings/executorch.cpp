@@ -13,6 +13,7 @@
 #include "executorch/inspect.h"
 #include "executorch/kernels.h"
 #include "executorch/reader.h"
+#include "executorch/record.h"
 #include "executorch/writer.h"
 
 namespace portwright {
@@ -20,17 +21,28 @@ namespace {
 
 namespace py = pybind11;
 
-std::shared_ptr<ExecutorchExport> lower_program(const std::shared_ptr<Program>& program,
-                                                const std::string& backend, bool alloc_graph_input,
-                                                bool alloc_graph_output, bool alloc_mutable_buffers,
-                                                const std::optional<int64_t>& bound_of_all,
-                                                const std::map<std::string, int64_t>& bounds) {
+std::shared_ptr<ExecutorchExport> lower_program(
+    const std::shared_ptr<Program>& program, const std::string& backend, bool alloc_graph_input,
+    bool alloc_graph_output, bool alloc_mutable_buffers, const std::optional<int64_t>& bound_of_all,
+    const std::map<std::string, int64_t>& bounds, const std::vector<std::string>& notes,
+    const std::map<std::string, std::string>& versions) {
   ExecutorchOptions options;
   options.backend =
       backend == "xnnpack" ? ExecutorchBackend::kXnnpack : ExecutorchBackend::kPortable;
   options.allocation = {alloc_graph_input, alloc_graph_output, alloc_mutable_buffers};
   options.bounds = {bound_of_all, bounds};
+  options.notes = notes;
+  options.versions = versions;
   return std::make_shared<ExecutorchExport>(lower_to_executorch(*program, options));
+}
+
+py::dict dict_of(const PteFacts& facts) {
+  py::dict found;
+  found["file_bytes"] = facts.file_bytes;
+  found["program_bytes"] = facts.program_bytes;
+  found["weight_bytes"] = facts.weight_bytes;
+  found["delegate_bytes"] = facts.delegate_bytes;
+  return found;
 }
 
 py::dict write_model(const PteModel& model, const std::string& path) {
@@ -39,11 +51,19 @@ py::dict write_model(const PteModel& model, const std::string& path) {
     const py::gil_scoped_release release;
     facts = write_pte(model, path);
   }
-  py::dict found;
-  found["file_bytes"] = facts.file_bytes;
-  found["program_bytes"] = facts.program_bytes;
-  found["weight_bytes"] = facts.weight_bytes;
-  found["delegate_bytes"] = facts.delegate_bytes;
+  return dict_of(facts);
+}
+
+py::dict write_export(const ExecutorchExport& exported, const std::string& path) {
+  PteFacts facts;
+  std::string record_path;
+  {
+    const py::gil_scoped_release release;
+    facts = write_pte(exported.model, path);
+    record_path = write_record_beside(exported.record, path, facts);
+  }
+  py::dict found = dict_of(facts);
+  found["record_path"] = record_path;
   return found;
 }
 
@@ -93,8 +113,8 @@ void bind_executorch(py::module_& m) {
           [](const ExecutorchExport& e) { return e.model.methods.front().arena_sizes; })
       .def("call_counts", &call_counts)
       .def("memory_requests", &memory_requests)
-      .def("write", [](const ExecutorchExport& e,
-                       const std::string& path) { return write_model(e.model, path); })
+      .def("record", [](const ExecutorchExport& e) { return read_record(e.record); })
+      .def("write", &write_export, py::arg("path"))
       .def("serialize",
            [](const ExecutorchExport& e) { return py::bytes(serialize_pte(e.model)); });
   py::class_<PteModel, std::shared_ptr<PteModel>>(m, "PteModel", "A .pte file in memory.")
@@ -107,7 +127,9 @@ void bind_executorch(py::module_& m) {
         "Offsets in one arena of (bytes, first, last), and its bytes.");
   m.def("lower_executorch", &lower_program, py::arg("program"), py::kw_only(), py::arg("backend"),
         py::arg("alloc_graph_input"), py::arg("alloc_graph_output"),
-        py::arg("alloc_mutable_buffers"), py::arg("bound_of_all"), py::arg("bounds"));
+        py::arg("alloc_mutable_buffers"), py::arg("bound_of_all"), py::arg("bounds"),
+        py::arg("notes"), py::arg("versions"));
+  m.def("read_pte_record", &read_pte_record);
   m.def("edge_operators", &edge_operators);
   m.def("elementwise_kernels", &elementwise_kernels);
   m.def("executorch_version", [] { return std::string(kernel_table_version()); });

@@ -24,12 +24,16 @@ struct ExecutorchOptions {
   AllocationOptions allocation;
   BoundsPolicy bounds;
   std::string method = "forward";
+  // What the capture decided, and the libraries that took part: for the record (ir/record.h).
+  std::vector<std::string> notes;
+  std::map<std::string, std::string> versions;
 };
 
 struct ExecutorchExport {
   PteModel model;
   // What the export took for granted: the bounds of sizes that have none of their own.
   std::vector<std::string> notes;
+  std::string record;  // ir/record.h; a part of the model, too
 };
 
 // Error(kMissingLowering) that lists all operators without a kernel, with the model's lines;
