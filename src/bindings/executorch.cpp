@@ -103,6 +103,15 @@ std::pair<std::vector<uint64_t>, uint64_t> plan_requests(
   return {std::move(plan.offsets), plan.bytes};
 }
 
+// Values by symbol; None for those that data decides.
+void check_values(const ExecutorchExport& exported,
+                  const std::vector<std::optional<int64_t>>& symbols) {
+  std::vector<int64_t> values;
+  for (const auto& value : symbols) values.push_back(value.value_or(0));
+  values.resize(exported.symbols->size());
+  check_bounds(exported.bounds, *exported.symbols, values);
+}
+
 }  // namespace
 
 void bind_executorch(py::module_& m) {
@@ -113,7 +122,7 @@ void bind_executorch(py::module_& m) {
           [](const ExecutorchExport& e) { return e.model.methods.front().arena_sizes; })
       .def("call_counts", &call_counts)
       .def("memory_requests", &memory_requests)
-      .def("record", [](const ExecutorchExport& e) { return read_record(e.record); })
+      .def("check_bounds", &check_values, py::arg("symbols"))
       .def("write", &write_export, py::arg("path"))
       .def("serialize",
            [](const ExecutorchExport& e) { return py::bytes(serialize_pte(e.model)); });

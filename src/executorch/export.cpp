@@ -45,7 +45,9 @@ ExecutorchExport lower_to_executorch(const Program& program, const ExecutorchOpt
   result.model.methods.push_back(std::move(method));
   std::vector<std::string> notes = options.notes;
   notes.insert(notes.end(), result.notes.begin(), result.notes.end());
-  result.record = pte_record(program, bounds, notes, options.versions);
+  result.symbols = program.symbols;
+  result.bounds = bounds_of_dims(*program.symbols, bounds);
+  result.record = pte_record(program, result.bounds, notes, options.versions);
   add_record(result.model, result.record);
   return result;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,9 @@ struct ExecutorchExport {
   // What the export took for granted: the bounds of sizes that have none of their own.
   std::vector<std::string> notes;
   std::string record;  // ir/record.h; a part of the model, too
+  // The largest sizes of the program's dims.
+  std::map<SymbolId, int64_t> bounds;
+  std::shared_ptr<const SymbolTable> symbols;
 };
 
 // Error(kMissingLowering) that lists all operators without a kernel, with the model's lines;

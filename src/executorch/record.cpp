@@ -10,14 +10,22 @@
 
 namespace portwright {
 
-std::string pte_record(const Program& program, const Bounds& bounds,
+std::map<SymbolId, int64_t> bounds_of_dims(const SymbolTable& symbols, const Bounds& bounds) {
+  std::map<SymbolId, int64_t> found;
+  for (SymbolId id = 0; id < symbols.size(); ++id) {
+    if (!symbols.info(id).unbacked && !symbols.replacement(id)) found[id] = bounds.symbol(id);
+  }
+  return found;
+}
+
+std::string pte_record(const Program& program, const std::map<SymbolId, int64_t>& bounds,
                        const std::vector<std::string>& notes,
                        const std::map<std::string, std::string>& versions) {
-  const SymbolTable& symbols = *program.symbols;
   ExportFacts facts;
   facts.format = "executorch";
   facts.notes = notes;
   facts.versions = versions;
+  facts.bounds = bounds;
   for (size_t i : program.user_inputs()) {
     facts.inputs.push_back(
         record_tensor(program.inputs[i].target, program.graph.type(program.graph.inputs[i])));
@@ -28,11 +36,7 @@ std::string pte_record(const Program& program, const Bounds& bounds,
     facts.outputs.push_back(
         record_tensor(output.target, program.graph.type(program.graph.outputs[i])));
   }
-  for (SymbolId id = 0; id < symbols.size(); ++id) {
-    if (!symbols.info(id).unbacked && !symbols.replacement(id))
-      facts.bounds[id] = bounds.symbol(id);
-  }
-  return export_record(symbols, facts);
+  return export_record(*program.symbols, facts);
 }
 
 void add_record(PteModel& model, const std::string& record) {
@@ -50,7 +54,8 @@ std::string write_record_beside(const std::string& record, const std::string& mo
                       {"program", facts.program_bytes},
                       {"weights", facts.weight_bytes},
                       {"delegates", facts.delegate_bytes}};
-  const std::string text = content.dump(2) + "\n";
+  const std::string text =
+      content.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   std::string path = record_path(model_path);
   StagedFile file = StagedFile::create(path);
   file.write_at(0, text.data(), text.size());

@@ -12,7 +12,10 @@
 
 namespace portwright {
 
-std::string pte_record(const Program& program, const Bounds& bounds,
+// The bounds of the program's dims, by symbol.
+std::map<SymbolId, int64_t> bounds_of_dims(const SymbolTable& symbols, const Bounds& bounds);
+
+std::string pte_record(const Program& program, const std::map<SymbolId, int64_t>& bounds,
                        const std::vector<std::string>& notes,
                        const std::map<std::string, std::string>& versions);
 

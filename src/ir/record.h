@@ -55,8 +55,12 @@ struct ExportRecord {
 // Error(kCorrupt) for a record that export_record does not write.
 ExportRecord read_record(const std::string& record);
 
+// Error(kGuardViolated) for a symbol's value above its bound.
+void check_bounds(const std::map<SymbolId, int64_t>& bounds, const SymbolTable& symbols,
+                  std::span<const int64_t> values);
+
 // Does for a file what check_inputs (ir/input_check.h) does for a capture.
-// Error(kGuardViolated) for sizes above the bounds, too.
+// Errors of check_bounds, too.
 void check_inputs(const ExportRecord& record, std::span<const GivenInput> inputs);
 
 }  // namespace portwright

@@ -125,10 +125,9 @@ ExportRecord read_record(const std::string& record) {
   }
 }
 
-void check_inputs(const ExportRecord& record, std::span<const GivenInput> inputs) {
-  const std::vector<int64_t> values = check_inputs(record.program, inputs);
-  const SymbolTable& symbols = *record.program.symbols;
-  for (const auto& [id, bound] : record.bounds) {
+void check_bounds(const std::map<SymbolId, int64_t>& bounds, const SymbolTable& symbols,
+                  std::span<const int64_t> values) {
+  for (const auto& [id, bound] : bounds) {
     const SymbolInfo& info = symbols.info(id);
     if (symbols.replacement(id) || info.unbacked || values[id] <= bound) continue;
     const std::string origin = info.origin.empty() ? "" : " (" + info.origin + ")";
@@ -137,6 +136,10 @@ void check_inputs(const ExportRecord& record, std::span<const GivenInput> inputs
                     ", and memory is planned for at most " + std::to_string(bound) +
                     ": export with a larger Dim(max=) or ExecutorchConfig.upper_bounds");
   }
+}
+
+void check_inputs(const ExportRecord& record, std::span<const GivenInput> inputs) {
+  check_bounds(record.bounds, *record.program.symbols, check_inputs(record.program, inputs));
 }
 
 }  // namespace portwright

@@ -165,6 +165,18 @@ def test_overlaps_are_found() -> None:
     assert len(_overlapping(requests, [0, 0, 16])) == 2
 
 
+def _row(x: torch.Tensor) -> torch.Tensor:
+    return x[:1]
+
+
+def _column(x: torch.Tensor) -> torch.Tensor:
+    return x[:, 1:2]
+
+
+def _element(x: torch.Tensor) -> torch.Tensor:
+    return x[0, 0]
+
+
 FLOATS: list[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = [
     *(
         lambda a, _, op=op: op(a)  # type: ignore[misc]
@@ -184,6 +196,16 @@ FLOATS: list[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = [
             *(torch.add, torch.sub, torch.mul, torch.div, torch.atan2, torch.fmod, torch.maximum),
             *(torch.minimum, torch.pow, torch.remainder, torch.floor_divide),
         )
+    ),
+    *(
+        lambda a, b, op=op, of=of: op(a, of(b))  # type: ignore[misc]
+        for op in (torch.add, torch.sub, torch.mul, torch.div, torch.maximum, torch.pow)
+        for of in (_row, _column, _element)
+    ),
+    *(
+        lambda a, b, op=op, of=of: op(of(a), b)  # type: ignore[misc]
+        for op in (torch.add, torch.sub, torch.mul, torch.div, torch.maximum, torch.pow)
+        for of in (_row, _column, _element)
     ),
     lambda a, _: torch.acosh(a.cumsum(0).cumsum(1)),
     lambda a, b: torch.div(a, b, rounding_mode="floor"),

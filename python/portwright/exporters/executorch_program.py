@@ -9,7 +9,6 @@ from typing import IO, Any
 from portwright import _core, tree
 from portwright.capture import CapturedProgram
 from portwright.errors import FileError, InvalidArgumentError
-from portwright.exporters import file_record
 from portwright.exporters.executorch_runtime import Method
 from portwright.exporters.exported_program import ExportedProgram
 
@@ -27,7 +26,6 @@ class ExecutorchProgram:
         self._lowered = lowered
         self._captured = captured
         self._backend = backend
-        self._record = lowered.record()
         self._method: Method | None = None
 
     @property
@@ -129,7 +127,7 @@ class ExecutorchProgram:
         """
         leaves = tree.match(self._captured.input_tree, inputs)
         symbols = self._captured.interpreter.known_symbols(leaves)
-        file_record.check(self._record, leaves)
+        self._lowered.check_bounds(symbols)
         return self._captured.output_tree.unflatten(
             self.load()(leaves),
             # numbers that other data decides are not among the outputs: None
