@@ -27,3 +27,8 @@ if ! $python -c 'import torch; assert torch.__version__.startswith("2.13.")' 2>/
 fi
 echo "installing Python packages"
 $python -m pip install -q -r scripts/requirements.txt
+if ! $python -c 'import importlib.metadata as m; assert m.version("executorch") == "1.4.1"' 2>/dev/null; then
+  # Alone: what it asks for besides is for its own exporters. Its runtime needs the packages above.
+  echo "installing executorch 1.4.1, whose runtime runs .pte files"
+  $python -m pip install -q --no-deps executorch==1.4.1
+fi

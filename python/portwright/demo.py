@@ -1,4 +1,5 @@
-"""`make demo`: the real MiniLM to ONNX, dynamic batch and sequence, verified at several shapes."""
+"""`make demo`: the real MiniLM to ONNX and ExecuTorch, dynamic batch and sequence, verified at
+several shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import torch
 import transformers
 
 from portwright.cli import export_facts, print_report, verdict
-from portwright.exporters import OnnxConfig, OnnxExporter
+from portwright.exporters import AutoExportConfig, AutoHfExporter
 from portwright.verify import RUNTIME_TOLERANCE, compare
 
 SENTENCES = [
@@ -31,8 +32,11 @@ def minilm_directory() -> str:
     return os.path.join(os.path.dirname(spec.origin), "model")
 
 
-def run_demo(folder: str) -> dict[str, Any]:
-    """Exports, saves and verifies; gives the report that is printed."""
+FORMATS = {"onnx": "minilm.onnx", "executorch": "minilm.pte"}
+
+
+def run_demo(folder: str, to: str = "onnx") -> dict[str, Any]:
+    """Exports to a format, saves and verifies; gives the report that is printed."""
     directory = minilm_directory()
     stages: dict[str, float] = {}
 
@@ -45,10 +49,10 @@ def run_demo(folder: str) -> dict[str, Any]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     model = timed("load", lambda: transformers.AutoModel.from_pretrained(directory).eval())
     batches = [dict(tokenizer(text, padding=True, return_tensors="pt")) for text in SENTENCES]
-    program = timed(
-        "export", lambda: OnnxExporter().export(model, batches[0], OnnxConfig(dynamic=True))
-    )
-    files = timed("save", lambda: program.save(os.path.join(folder, "minilm.onnx")))
+    config = AutoExportConfig.from_dict({"export_format": to, "dynamic": True})
+    exporter = AutoHfExporter.from_config(config)
+    program = timed("export", lambda: exporter.export(model, batches[0], config))
+    files = timed("save", lambda: program.save(os.path.join(folder, FORMATS[to])))
     runs = []
     start = time.perf_counter()
     for inputs in batches:
@@ -76,10 +80,13 @@ def run_demo(folder: str) -> dict[str, Any]:
 
 def main() -> int:
     """Runs the demo in a temporary folder; 0 when all shapes equal eager."""
+    verified = True
     with tempfile.TemporaryDirectory(prefix="portwright-demo-") as folder:
-        report = run_demo(folder)
-        print_report(report)
-    return 0 if report["verified"] else 1
+        for to in FORMATS:
+            report = run_demo(folder, to)
+            print_report(report)
+            verified = verified and report["verified"]
+    return 0 if verified else 1
 
 
 if __name__ == "__main__":

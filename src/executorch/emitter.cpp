@@ -398,16 +398,19 @@ PteId PteEmitter::copied(PteId from) {
   return copy;
 }
 
-// An output is a tensor of its own: what is an input, a weight or another output is copied.
+// An output is a tensor of its own: what is an input, a weight or another output is copied. But
+// what was written to an input in place is that input.
 void PteEmitter::add_outputs() {
   std::vector<PteId> taken = method_.inputs;
   for (size_t i = 0; i < program_.outputs.size(); ++i) {
     if (program_.outputs[i].kind != OutputKind::kUserOutput) continue;
-    PteId id = tensor(program_.graph.outputs[i]);
-    const auto& value = std::get<PteTensor>(method_.values.at(id));
+    const ValueId value = program_.graph.outputs[i];
+    PteId id = tensor(value);
+    const PteTensor& given = std::get<PteTensor>(method_.values.at(id));
+    const bool is_written_input = given.is_callers && written_to_.contains(value);
     const bool is_taken = std::find(taken.begin(), taken.end(), id) != taken.end();
-    if (is_taken || value.data.has_value() || is_overwritten(program_.graph.outputs[i]))
-      id = copied(id);
+    const bool is_shared = is_taken || given.data.has_value() || is_overwritten(value);
+    if (is_shared && !is_written_input) id = copied(id);
     taken.push_back(id);
     method_.outputs.push_back(id);
   }

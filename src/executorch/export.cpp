@@ -22,6 +22,29 @@ LoweredDelegate lower_delegate(const Program& program, const Node& node, const B
           std::move(made.inputs)};
 }
 
+constexpr uint64_t kLargePlan = uint64_t{4} << 30;  // bytes that a phone does not have
+
+void note_large_plan(const PteMethod& method, std::vector<std::string>& notes) {
+  uint64_t bytes = 0;
+  for (uint64_t size : method.arena_sizes) bytes += size;
+  if (bytes < kLargePlan) return;
+  notes.push_back("the runtime will ask for " + std::to_string(bytes >> 20) +
+                  " MiB of planned memory when it loads the program: state smaller bounds with "
+                  "Dim(max=) or ExecutorchConfig.upper_bounds");
+}
+
+void check_states(const PteMethod& method, const AllocationOptions& options) {
+  if (options.mutable_buffers) return;
+  for (const PteValue& value : method.values) {
+    const auto* tensor = std::get_if<PteTensor>(&value);
+    if (tensor == nullptr || !tensor->is_state) continue;
+    throw Error(
+        ErrorCode::kUnsupported,
+        "the model writes to a buffer, and ExecuTorch's runtime takes no memory for buffers "
+        "from its caller: leave alloc_mutable_buffers=True");
+  }
+}
+
 }  // namespace
 
 ExecutorchExport lower_to_executorch(const Program& program, const ExecutorchOptions& options) {
@@ -41,7 +64,9 @@ ExecutorchExport lower_to_executorch(const Program& program, const ExecutorchOpt
   PteEmitter emitter(edge, bounds, result.model, method);
   if (xnnpack) emitter.set_delegate_lowering(lower_delegate);
   emitter.emit();
+  check_states(method, options.allocation);
   allocate_memory(method, options.allocation);
+  note_large_plan(method, result.notes);
   result.model.methods.push_back(std::move(method));
   std::vector<std::string> notes = options.notes;
   notes.insert(notes.end(), result.notes.begin(), result.notes.end());

@@ -54,7 +54,16 @@ FIELDS: list[tuple[type[DynamoConfig], dict[str, Any]]] = [
     ),
     (
         ExecutorchConfig,
-        {"export_format": ExportFormat.EXECUTORCH, **SHARED, "backend": "xnnpack"},
+        {
+            "export_format": ExportFormat.EXECUTORCH,
+            **SHARED,
+            "backend": "xnnpack",
+            "upper_bounds": None,
+            "alloc_graph_input": True,
+            "alloc_graph_output": True,
+            "alloc_mutable_buffers": True,
+            "allow_data_assumptions": False,
+        },
     ),
 ]
 
@@ -156,7 +165,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_backend_lists_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ExecutorchExporter, "required_packages", ())
-    with pytest.raises(errors.InvalidArgumentError, match="xnnpack, cuda"):
+    with pytest.raises(errors.InvalidArgumentError, match="xnnpack, portable, cuda"):
         ExecutorchExporter().export(torch.nn.ReLU(), {}, {"backend": "tpu"})
 
 

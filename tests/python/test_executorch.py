@@ -150,6 +150,22 @@ def test_buffers_keep_what_is_written_to_them(backend: str) -> None:
     assert model.total.equal(torch.full((3,), 2.0))
 
 
+def test_memory_of_buffers_is_the_runtimes() -> None:
+    inputs = {"x": torch.randn(2, 3), "at": torch.tensor([0])}
+    with pytest.raises(UnsupportedError, match="alloc_mutable_buffers=True"):
+        _export(Counter(), inputs, alloc_mutable_buffers=False)
+
+
+def test_another_release_of_the_runtime_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from executorch.extension.pybindings import portable_lib
+
+    monkeypatch.setattr(module._core, "executorch_version", lambda: "0.0.1")
+    _export(Perceptron(), {"x": _rows(5)}, backend="portable")
+    monkeypatch.setattr(portable_lib, "_get_operator_names", lambda: ["aten::linear.out"])
+    with pytest.raises(MissingLoweringError, match=r"no kernels for aten::relu.out: install"):
+        _export(Perceptron(), {"x": _rows(5)}, backend="portable")
+
+
 class Recurrent(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         rows, state = [], x[0] * 0

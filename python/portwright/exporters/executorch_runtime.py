@@ -67,7 +67,7 @@ def _runtime() -> Any:
 
 @contextlib.contextmanager
 def _reported(action: str) -> Iterator[None]:
-    """Keeps the runtime's log, which goes to stderr and to Python's, for the error."""
+    """Keeps the runtime's log, which goes to the process's stderr or Python's, for the error."""
     saved, log = os.dup(2), os.memfd_create("executorch")
     os.dup2(log, 2)
     said = io.StringIO()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.metadata
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import torch
 
 from portwright import _core, tree
 from portwright.capture import CapturedProgram, Decompositions
-from portwright.errors import InvalidArgumentError, UnsupportedError
+from portwright.errors import InvalidArgumentError, MissingLoweringError, UnsupportedError
 from portwright.exporters import decisions_on_data, file_record, operator_decompositions
 from portwright.exporters.base import logger
 from portwright.exporters.configs import DynamoConfig, ExecutorchConfig
@@ -216,6 +217,25 @@ def _experts_as_products(model: torch.nn.Module) -> Iterator[None]:
             part.set_experts_implementation(implementation)  # type: ignore[operator]
 
 
+def _check_kernels(lowered: _core.ExecutorchExport) -> None:
+    """Whether the release of executorch that is installed has the kernels, where it is not the one
+    that the engine's table is of."""
+    try:
+        version = importlib.metadata.version("executorch")
+    except importlib.metadata.PackageNotFoundError:
+        return
+    if version == _core.executorch_version():
+        return
+    from executorch.extension.pybindings import portable_lib
+
+    missing = set(lowered.call_counts()) - {"delegate", *portable_lib._get_operator_names()}
+    if missing:
+        raise MissingLoweringError(
+            f"executorch {version} is installed, whose runtime has no kernels for "
+            f"{', '.join(sorted(missing))}: install executorch {_core.executorch_version()}"
+        )
+
+
 def lower(
     captured: CapturedProgram,
     config: ExecutorchConfig,
@@ -242,6 +262,7 @@ def lower(
         notes=captured.notes,
         versions=file_record.versions(),
     )
+    _check_kernels(lowered)
     for note in lowered.notes:
         logger.warning("%s", note)
     return ExecutorchProgram(lowered, captured, config.backend)
