@@ -14,6 +14,7 @@ from portwright.exporters import (
     OnnxExporter,
     ONNXProgram,
 )
+from portwright.exporters.executorch_file import ExecutorchFile
 from portwright.exporters.onnx_file import ONNXFile
 from portwright.loading import load
 
@@ -26,6 +27,7 @@ __all__ = [
     "DynamoExporter",
     "ExecutorchConfig",
     "ExecutorchExporter",
+    "ExecutorchFile",
     "ExportFormat",
     "HfExporter",
     "ONNXFile",

@@ -8,6 +8,8 @@
 #include <optional>
 
 #include "ir/data_symbols.h"
+#include "ir/dtype_names.h"
+#include "ir/record.h"
 #include "ir/text.h"
 #include "ir/text_tables.h"
 #include "ir/verifier.h"
@@ -157,6 +159,18 @@ std::vector<Placed> places_of(const std::vector<std::pair<size_t, std::string>>&
   return places;
 }
 
+// Checks tensors of these dtypes ("float32") and shapes.
+void check_tensors(const ExportRecord& record,
+                   const std::vector<std::pair<std::string, std::vector<int64_t>>>& inputs) {
+  std::vector<GivenInput> given;
+  for (const auto& [name, shape] : inputs) {
+    const auto dtype = dtype_of_torch_name(name);
+    if (!dtype) throw Error(ErrorCode::kInvalidArgument, "tensors of " + name + " cannot be given");
+    given.push_back({*dtype, shape});
+  }
+  check_inputs(record, given);
+}
+
 }  // namespace
 
 void bind_ir(py::module_& m) {
@@ -184,6 +198,13 @@ void bind_ir(py::module_& m) {
       .def("symbols", &symbols)
       .def("guards", &guards)
       .def("weights", &weights);
+  py::class_<ExportRecord>(m, "ExportRecord", "What a file's format cannot hold, read back.")
+      .def_property_readonly(
+          "program",
+          [](const ExportRecord& record) { return std::make_shared<Program>(record.program); })
+      .def_readonly("outputs", &ExportRecord::outputs)
+      .def_readonly("new_values", &ExportRecord::new_values)
+      .def("check", &check_tensors, py::arg("inputs"));
 }
 
 }  // namespace portwright

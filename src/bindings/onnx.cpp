@@ -4,7 +4,6 @@
 #include <memory>
 
 #include "bindings/bindings.h"
-#include "ir/input_check.h"
 #include "onnx/export.h"
 #include "onnx/inspect.h"
 #include "onnx/placeholder.h"
@@ -72,18 +71,6 @@ std::string record_text(const std::string& record, const std::string& model_path
   return record_file(record, files);
 }
 
-// Checks tensors of these dtypes ("float32") and shapes.
-void check_file_inputs(const Program& program,
-                       const std::vector<std::pair<std::string, std::vector<int64_t>>>& inputs) {
-  std::vector<GivenInput> given;
-  for (const auto& [name, shape] : inputs) {
-    const auto dtype = dtype_of_onnx_name(name);
-    if (!dtype) throw Error(ErrorCode::kInvalidArgument, "tensors of " + name + " cannot be given");
-    given.push_back({*dtype, shape});
-  }
-  check_inputs(program, given);
-}
-
 py::bytes serialize_model(const OnnxModel& model) { return py::bytes(serialize_onnx(model)); }
 
 std::vector<std::string> names(const std::vector<OnnxValueInfo>& infos) {
@@ -132,10 +119,7 @@ void bind_onnx(py::module_& m) {
       .def_readonly("opset", &OnnxModel::opset)
       .def_readonly("notes", &OnnxModel::notes)
       .def_property_readonly("has_guards", [](const OnnxModel& m) { return !m.guards.empty(); })
-      .def("record",
-           [](const OnnxModel& m) {
-             return std::make_shared<Program>(read_record(m.metadata.at(kRecordKey)));
-           })
+      .def("record", [](const OnnxModel& m) { return read_record(m.metadata.at(kRecordKey)); })
       .def_readonly("mutations", &OnnxModel::mutations)
       .def("nodes", &node_facts)
       .def("graph_bytes", [](const OnnxModel& m) { return py::bytes(serialize_graph(m)); })
@@ -152,9 +136,7 @@ void bind_onnx(py::module_& m) {
   m.def("record_path", &record_path);
   m.def("record_text", &record_text, py::arg("record"), py::arg("model_path"), py::arg("data_path"),
         py::arg("data_bytes"), py::arg("copied"));
-  m.def("read_file_record",
-        [](const std::string& path) { return std::make_shared<Program>(read_file_record(path)); });
-  m.def("check_inputs", &check_file_inputs, py::arg("program"), py::arg("inputs"));
+  m.def("read_onnx_record", &read_onnx_record);
   m.attr("RECORD_KEY") = kRecordKey;
   m.attr("PLACEHOLDER_DOMAIN") = kPlaceholderDomain;
   m.def("inspect_onnx", &inspect_onnx);

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "executorch/edge/edge.h"
+#include "executorch/elementwise.h"
 #include "ir/data_symbols.h"
 #include "ir/scalar_bytes.h"
 
@@ -153,6 +154,21 @@ void PteEmitter::emit_kernel(const Node& node, const Kernel& kernel) {
   }
   args.push_back(returned);
   call(kernel.op, std::move(args));
+  if (computes_by_element(kernel.op))
+    std::get<PteKernelCall>(method_.instructions.back()).replaceable = operands_like_result(node);
+}
+
+// Sizes that have the same bounds may differ at run time: the expressions say whether they do.
+std::vector<PteId> PteEmitter::operands_like_result(const Node& node) {
+  const TensorType& made = type(node.result());
+  std::vector<PteId> found;
+  for (const Argument& argument : node.arguments) {
+    const auto* ref = std::get_if<ValueRef>(&argument);
+    if (ref == nullptr) continue;
+    const TensorType& given = type(ref->id);
+    if (given.dtype == made.dtype && given.shape == made.shape) found.push_back(tensor(ref->id));
+  }
+  return found;
 }
 
 // The result shares the operand's memory.

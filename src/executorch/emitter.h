@@ -48,6 +48,7 @@ class PteEmitter {
   void add_outputs();
   void emit_node(const Node& node);
   void emit_kernel(const Node& node, const Kernel& kernel);
+  std::vector<PteId> operands_like_result(const Node& node);
   void emit_view(const Node& node);
   void emit_binding(const Node& node);
   void emit_delegate(const Node& node);

@@ -4,6 +4,7 @@
 
 #include "executorch/edge/edge.h"
 #include "executorch/emitter.h"
+#include "executorch/record.h"
 #include "executorch/xnnpack/delegate.h"
 #include "executorch/xnnpack/partition.h"
 #include "executorch/xnnpack_payload.h"
@@ -67,6 +68,12 @@ ExecutorchExport lower_to_executorch(const Program& program, const ExecutorchOpt
   allocate_memory(method, options.allocation);
   note_large_plan(method, result.notes);
   result.model.methods.push_back(std::move(method));
+  std::vector<std::string> notes = options.notes;
+  notes.insert(notes.end(), result.notes.begin(), result.notes.end());
+  result.symbols = program.symbols;
+  result.bounds = bounds_of_dims(*program.symbols, bounds);
+  result.record = pte_record(program, result.bounds, notes, options.versions);
+  add_record(result.model, result.record);
   return result;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,12 +25,19 @@ struct ExecutorchOptions {
   AllocationOptions allocation;
   BoundsPolicy bounds;
   std::string method = "forward";
+  // What the capture decided, and the libraries that took part: for the record (ir/record.h).
+  std::vector<std::string> notes;
+  std::map<std::string, std::string> versions;
 };
 
 struct ExecutorchExport {
   PteModel model;
   // What the export took for granted: the bounds of sizes that have none of their own.
   std::vector<std::string> notes;
+  std::string record;  // ir/record.h; a part of the model, too
+  // The largest sizes of the program's dims.
+  std::map<SymbolId, int64_t> bounds;
+  std::shared_ptr<const SymbolTable> symbols;
 };
 
 // Error(kMissingLowering) that lists all operators without a kernel, with the model's lines;

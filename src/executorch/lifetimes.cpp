@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <unordered_map>
 #include <unordered_set>
-
-#include "executorch/memory_plan.h"
 
 namespace portwright {
 namespace {
@@ -118,10 +118,32 @@ std::unordered_set<PteId> brought(const PteMethod& method, const Lifetimes& life
   return ids;
 }
 
+// By request: the one in whose place its tensor may be written, as an operand that ends there.
+std::vector<std::optional<size_t>> replaced_requests(const PteMethod& method,
+                                                     const Lifetimes& lifetimes,
+                                                     const std::vector<PteId>& ids,
+                                                     const std::vector<MemoryRequest>& requests) {
+  std::unordered_map<PteId, size_t> index;
+  for (size_t i = 0; i < ids.size(); ++i) index[ids[i]] = i;
+  std::vector<std::optional<size_t>> replaced(ids.size());
+  for (uint32_t at = 0; at < method.instructions.size(); ++at) {
+    const auto* call = std::get_if<PteKernelCall>(&method.instructions[at]);
+    if (call == nullptr || call->replaceable.empty()) continue;
+    const auto result = index.find(call->args.back());
+    if (result == index.end() || requests[result->second].first != at) continue;
+    for (PteId operand : call->replaceable) {
+      const auto base = index.find(lifetimes.owner(operand));
+      const bool ends = base != index.end() && requests[base->second].first < at &&
+                        requests[base->second].last == at;
+      if (ends) replaced[result->second] = base->second;
+    }
+  }
+  return replaced;
+}
+
 void place(PteMethod& method, uint32_t arena, const std::vector<PteId>& ids,
-           const std::vector<MemoryRequest>& requests) {
+           const MemoryPlan& plan) {
   if (ids.empty()) return;
-  const MemoryPlan plan = plan_memory(requests);
   for (size_t i = 0; i < ids.size(); ++i)
     std::get<PteTensor>(method.values.at(ids[i])).allocation = {arena, plan.offsets[i]};
   if (method.arena_sizes.size() <= arena) method.arena_sizes.resize(arena + 1);
@@ -148,8 +170,21 @@ void allocate_memory(PteMethod& method, const AllocationOptions& options) {
       activation_requests.push_back(lifetimes.request(id, bytes_of(*tensor)));
     }
   }
-  place(method, kActivations, activations, activation_requests);
-  place(method, buffers.empty() ? kActivations : kMutableBuffers, buffers, buffer_requests);
+  const auto replaced = replaced_requests(method, lifetimes, activations, activation_requests);
+  place(method, kActivations, activations, plan_memory(activation_requests, replaced));
+  place(method, kMutableBuffers, buffers, plan_memory(buffer_requests));
+}
+
+std::vector<PlannedTensor> planned_tensors(const PteMethod& method) {
+  const Lifetimes lifetimes(method);
+  std::vector<PlannedTensor> found;
+  for (PteId id = 0; id < static_cast<PteId>(method.values.size()); ++id) {
+    const auto* tensor = std::get_if<PteTensor>(&method.values[id]);
+    if (tensor == nullptr || !tensor->allocation || tensor->allocation->arena != kActivations)
+      continue;
+    found.push_back({lifetimes.request(id, bytes_of(*tensor)), tensor->allocation->offset});
+  }
+  return found;
 }
 
 }  // namespace portwright

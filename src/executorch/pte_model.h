@@ -62,6 +62,9 @@ struct PteOperator {
 struct PteKernelCall {
   uint32_t op = 0;  // index into PteMethod::operators
   std::vector<PteId> args;
+  // For the planner of memory, not in the file: operands in whose place the kernel may write its
+  // result, element by element, when nothing reads them afterwards.
+  std::vector<PteId> replaceable = {};
 };
 struct PteDelegateCall {
   uint32_t delegate = 0;  // index into PteMethod::delegates

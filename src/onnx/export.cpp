@@ -205,7 +205,7 @@ OnnxModel lower_real(const Program& program, const OnnxOptions& options,
   model.metadata = options.metadata;
   std::vector<std::string> notes = options.notes;
   notes.insert(notes.end(), model.notes.begin(), model.notes.end());
-  model.metadata[kRecordKey] = export_record(program, model, notes, options.versions);
+  model.metadata[kRecordKey] = onnx_record(program, model, notes, options.versions);
   return model;
 }
 

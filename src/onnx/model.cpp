@@ -51,11 +51,4 @@ std::string onnx_dtype_name(int64_t number) {
   return {};
 }
 
-std::optional<DType> dtype_of_onnx_name(std::string_view name) {
-  for (const Row& row : kRows) {
-    if (row.name == name) return row.dtype;
-  }
-  return std::nullopt;
-}
-
 }  // namespace portwright

@@ -95,7 +95,5 @@ struct OnnxModel {
 int64_t onnx_dtype(DType dtype);
 // "float32" and so on; empty for unknown numbers.
 std::string onnx_dtype_name(int64_t number);
-// The dtype of such a name; nothing for unknown names and types that torch lacks.
-std::optional<DType> dtype_of_onnx_name(std::string_view name);
 
 }  // namespace portwright

@@ -58,7 +58,7 @@ class HostileFiles : public testing::Test {
       EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << error.what();
     }
     try {
-      read_file_record(path("bad.onnx"));
+      read_onnx_record(path("bad.onnx"));
     } catch (const Error& error) {
       EXPECT_TRUE(error.code() == ErrorCode::kCorrupt || error.code() == ErrorCode::kUnsupported)
           << error.what();
@@ -153,7 +153,7 @@ TEST_F(HostileFiles, WhatIsNoFileIsNotWaitedFor) {
   fs::create_directory(path("folder.onnx"));
   for (const char* name : {"pipe.onnx", "folder.onnx", "missing.onnx"}) {
     EXPECT_THROW(inspect_onnx(path(name)), Error) << name;
-    EXPECT_THROW(read_file_record(path(name)), Error) << name;
+    EXPECT_THROW(read_onnx_record(path(name)), Error) << name;
   }
   write("model.safetensors", safetensors(R"({})", 0));
   ASSERT_EQ(::mkfifo(path("pipe.safetensors").c_str(), 0600), 0);

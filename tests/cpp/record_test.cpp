@@ -1,5 +1,5 @@
 // The record of an export, written and read back.
-#include "onnx/record.h"
+#include "ir/record.h"
 
 #include <gtest/gtest.h>
 
@@ -24,7 +24,7 @@ constexpr const char* kProgram = R"ir(program {
 })ir";
 
 Program read_back(const Program& program) {
-  return read_record(lower(program, {}).metadata.at(kRecordKey));
+  return read_record(lower(program, {}).metadata.at(kRecordKey)).program;
 }
 
 std::string refusal(const Program& program, std::vector<int64_t> x, std::vector<int64_t> y) {
@@ -93,6 +93,58 @@ TEST(Record, DamagedOnesAreRefused) {
         EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
       }
     }
+  }
+}
+
+ExportFacts facts_of(const Program& program) {
+  ExportFacts facts;
+  facts.format = "executorch";
+  for (size_t i : program.user_inputs()) {
+    facts.inputs.push_back(
+        record_tensor(program.inputs[i].target, program.graph.type(program.graph.inputs[i])));
+  }
+  facts.outputs = {{"result", DType::kFloat32, {"rows", 3}, {}},
+                   {"cache_mutated", DType::kFloat32, {}, "cache"}};
+  facts.bounds = {{0, 10}};
+  return facts;
+}
+
+TEST(Record, KeepsBoundsAndOutputs) {
+  const Program program = parse(kProgram);
+  const ExportRecord record = read_record(export_record(*program.symbols, facts_of(program)));
+  EXPECT_EQ(record.outputs, (std::vector<std::string>{"result", "cache_mutated"}));
+  EXPECT_EQ(record.new_values, (std::map<std::string, std::string>{{"cache", "cache_mutated"}}));
+  EXPECT_EQ(record.bounds, (std::map<SymbolId, int64_t>{{0, 10}}));
+  const auto message_of = [&](int64_t rows) -> std::string {
+    const std::vector<int64_t> x = {rows, 3}, y = {2 * rows + 1};
+    try {
+      check_inputs(record, std::vector<GivenInput>{{DType::kFloat32, x}, {DType::kInt64, y}});
+      return "";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kGuardViolated);
+      return error.what();
+    }
+  };
+  EXPECT_EQ(message_of(10), "");
+  EXPECT_NE(
+      message_of(12).find("dim 'rows' (x.size(0)) is 12, and memory is planned for at most 10"),
+      std::string::npos);
+  EXPECT_NE(message_of(11).find("mod(rows, 2) == 0"), std::string::npos);
+}
+
+TEST(Record, OfBoundsDamagedOnesAreRefused) {
+  const Program program = parse(kProgram);
+  const std::string record = export_record(*program.symbols, facts_of(program));
+  for (const auto& [from, to] : {std::pair{"\"bound\": 10", "\"bound\": 1e1"},
+                                 {"\"bound\": 10", "\"bound\": null"},
+                                 {"\"name\": \"result\"", "\"name\": 3"},
+                                 {"\"new_value_of\": \"cache\"", "\"new_value_of\": []"},
+                                 {"\"outputs\"", "\"others\""}}) {
+    std::string changed = record;
+    const size_t at = changed.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    changed.replace(at, std::string(from).size(), to);
+    EXPECT_THROW(read_record(changed), Error) << to;
   }
 }
 

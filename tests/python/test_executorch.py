@@ -189,8 +189,11 @@ def test_bounds_are_taken_and_said(caplog: pytest.LogCaptureFixture) -> None:
         program = _export(Perceptron(), {"x": _rows(5)}, dynamic=True, backend="portable")
     assert "x.size(0) <= 10" in caplog.text
     assert program(x=_rows(10)).shape == (10, 4)
-    with pytest.raises(PortwrightError, match="maximum capacity"):
+    said = r"\(x.size\(0\)\) is 11, and memory is planned for at most 10: .*upper_bounds"
+    with pytest.raises(GuardViolatedError, match=said):
         program(x=_rows(11))
+    with pytest.raises(PortwrightError, match="maximum capacity"):
+        program.load()([_rows(11)])
 
 
 @pytest.mark.parametrize("bounds", [64, {"x.size(0)": 64}])

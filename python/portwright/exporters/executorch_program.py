@@ -46,7 +46,7 @@ class ExecutorchProgram:
     @property
     def conditions(self) -> list[dict[str, Any]]:
         """What the program needs of sizes: `text`, `kind`, `source`, `module`. The runtime checks
-        bounds only; calls of this object check all."""
+        bounds only; calls of this object and of `portwright.load`'s check all."""
         return self._captured.program.guards()
 
     @property
@@ -89,8 +89,9 @@ class ExecutorchProgram:
             file: the path, or a binary file that is open for writing.
 
         Returns:
-            Bytes of the parts: `file_bytes`, `program_bytes`, `weight_bytes`, `delegate_bytes`
-            (for an open file the first alone).
+            For a path `model_path`, `record_path` (`<stem>.export.json`: dims and their bounds,
+            conditions, notes; the file holds it, too) and the bytes of the parts: `file_bytes`,
+            `program_bytes`, `weight_bytes`, `delegate_bytes`. For an open file `file_bytes`.
 
         Raises:
             FileError: the path cannot be written or the disk is full.
@@ -106,11 +107,11 @@ class ExecutorchProgram:
         return {"file_bytes": len(data)}
 
     def save(self, path: str | os.PathLike[str]) -> dict[str, Any]:
-        """Writes the .pte file; see `write_to_file`."""
+        """Writes the .pte file and its record beside it; see `write_to_file`."""
         path = os.fspath(path)
         if os.path.isdir(path):
             raise FileError(f"'{path}' is a directory: give the path of the .pte file")
-        return {"model_path": path, "record_path": "", **self._lowered.write(path)}
+        return {"model_path": path, **self._lowered.write(path)}
 
     def __call__(self, **inputs: Any) -> Any:
         """Runs the program in ExecuTorch's runtime on the CPU.
@@ -120,11 +121,13 @@ class ExecutorchProgram:
 
         Raises:
             InvalidArgumentError: an input is missing, unexpected, or of another rank or dtype.
-            GuardViolatedError: sizes that the model was not captured for.
-            PortwrightError: the runtime refuses, as for sizes above the bounds.
+            GuardViolatedError: sizes that the model was not captured for, or above the bounds that
+                memory is planned for.
+            PortwrightError: the runtime refuses.
         """
         leaves = tree.match(self._captured.input_tree, inputs)
         symbols = self._captured.interpreter.known_symbols(leaves)
+        self._lowered.check_bounds(symbols)
         return self._captured.output_tree.unflatten(
             self.load()(leaves),
             # numbers that other data decides are not among the outputs: None

@@ -13,7 +13,7 @@ import torch
 from portwright import _core, tree
 from portwright.capture import CapturedProgram, Decompositions
 from portwright.errors import InvalidArgumentError, MissingLoweringError, UnsupportedError
-from portwright.exporters import decisions_on_data, operator_decompositions
+from portwright.exporters import decisions_on_data, file_record, operator_decompositions
 from portwright.exporters.base import logger
 from portwright.exporters.configs import DynamoConfig, ExecutorchConfig
 from portwright.exporters.executorch_program import ExecutorchProgram
@@ -259,6 +259,8 @@ def lower(
         alloc_mutable_buffers=config.alloc_mutable_buffers,
         bound_of_all=bounds if isinstance(bounds, int) else None,
         bounds=bounds if isinstance(bounds, dict) else {},
+        notes=captured.notes,
+        versions=file_record.versions(),
     )
     _check_kernels(lowered)
     for note in lowered.notes:

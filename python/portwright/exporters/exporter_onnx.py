@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
-import importlib.metadata
 import inspect
 import os
 import tempfile
@@ -24,6 +22,7 @@ from portwright.errors import (
 )
 from portwright.exporters import (
     decisions_on_data,
+    file_record,
     onnx_kernels,
     onnx_schemas,
     onnx_session,
@@ -100,7 +99,7 @@ class ONNXProgram:
     @property
     def conditions(self) -> list[dict[str, Any]]:
         """What the model and its lowering need of sizes: `text`, `kind`, `source`, `module`."""
-        program = self._captured.program if self._record is None else self._record
+        program = self._captured.program if self._record is None else self._record.program
         return program.guards()
 
     @property
@@ -209,7 +208,7 @@ class ONNXProgram:
         leaves = tree.match(self._captured.input_tree, inputs)
         symbols = self._captured.interpreter.known_symbols(leaves)
         if self._record is not None:  # the lowering has conditions of its own
-            onnx_session.check(self._record, leaves)
+            file_record.check(self._record, leaves)
         if self._session is None:
             self._session = self._open()
         given = dict(zip(self._captured.input_names, leaves, strict=True))
@@ -352,7 +351,7 @@ def lower(captured: CapturedProgram, config: OnnxConfig, checkpoint: str = "") -
         fuse=config.optimize,
         ort_fusions=config.ort_fusions,
         notes=captured.notes,
-        versions=_versions(),
+        versions=file_record.versions(),
         placeholders=set(own),
     )
     result = ONNXProgram(model, captured, config, checkpoint)
@@ -380,11 +379,3 @@ def _for_last_token(
 def _contract(config: OnnxConfig) -> tuple[bool, bool]:
     """Which inputs the graph has for its weights."""
     return config.export_params, config.keep_initializers_as_inputs
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("portwright", "torch", "transformers"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

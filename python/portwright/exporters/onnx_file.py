@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import torch
 
-from portwright import _core, tree
-from portwright.errors import InvalidArgumentError
-from portwright.exporters.onnx_session import Initializer, check, open_on_cpu, run, write_back
+from portwright import _core
+from portwright.exporters import file_record
+from portwright.exporters.onnx_session import Initializer, open_on_cpu, run, write_back
 
 
 class ONNXFile:
@@ -33,7 +32,7 @@ class ONNXFile:
         self, path: str | os.PathLike[str], initializer: Initializer = open_on_cpu
     ) -> None:
         self._path = os.fspath(path)
-        self._record = _core.read_file_record(self._path)
+        self._record = _core.read_onnx_record(self._path)
         self._initializer = initializer
         self._session: Any = None
 
@@ -43,7 +42,7 @@ class ONNXFile:
 
     @property
     def input_names(self) -> list[str]:
-        return [name for name, _, _ in self._record.user_inputs()]
+        return file_record.input_names(self._record)
 
     @property
     def output_names(self) -> list[str]:
@@ -55,7 +54,7 @@ class ONNXFile:
 
         Conditions about data (`about_data`) cannot be checked before a run.
         """
-        return self._record.guards()
+        return self._record.program.guards()
 
     @property
     def session(self) -> Any:
@@ -82,23 +81,9 @@ class ONNXFile:
             InvalidArgumentError: an input is missing, unexpected, or of another rank or dtype.
             GuardViolatedError: sizes that the model was not captured for.
         """
-        for name, value in inputs.items():
-            if isinstance(value, (bool, int, float, str)):
-                raise InvalidArgumentError(
-                    f"'{name}' is {value!r}: numbers and strings are part of the exported model"
-                )
-        names = self.input_names
-        tensors, _ = tree.select(names, inputs)
-        check(self._record, tensors)
-        given = dict(zip(names, tensors, strict=True))
+        given = file_record.checked_inputs(self._record, inputs)
         outputs = dict(zip(self.output_names, run(self.session, given), strict=True))
-        mutations = self._mutations()
+        mutations = self._record.new_values
         write_back(mutations, outputs, given)
         only_written = {f"{name}_mutated" for name in mutations}
         return {name: value for name, value in outputs.items() if name not in only_written}
-
-    def _mutations(self) -> dict[str, str]:
-        """The outputs that are new values of inputs, by the input."""
-        record = json.loads(self.session.get_modelmeta().custom_metadata_map[_core.RECORD_KEY])
-        found = {item.get("new_value_of"): item["name"] for item in record["outputs"]}
-        return {name: output for name, output in found.items() if name is not None}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-
-from portwright import _core
 
 _BFLOAT16 = 16  # TensorProto.DataType
 
@@ -37,19 +35,6 @@ def run(session: Any, inputs: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
         torch.utils.dlpack.from_dlpack(value._ortvalue)
         for value in session.run_with_ort_values(None, feeds)
     ]
-
-
-def check(record: _core.Program, inputs: Sequence[torch.Tensor]) -> None:
-    """Checks the inputs' dtypes and sizes against the conditions in the record of an export.
-
-    Raises:
-        InvalidArgumentError: an input of another rank or dtype.
-        GuardViolatedError: sizes that the model is not for.
-    """
-    _core.check_inputs(
-        record,
-        [(str(tensor.dtype).removeprefix("torch."), list(tensor.shape)) for tensor in inputs],
-    )
 
 
 def write_back(

@@ -1,16 +1,13 @@
 // Reads the record of an export back. The file may be hostile: every error is kCorrupt.
 #include <nlohmann/json.hpp>
 
-#include "ir/mapped_file.h"
+#include "ir/dtype_names.h"
+#include "ir/record.h"
 #include "ir/text_tables.h"
-#include "onnx/proto_fields.h"
-#include "onnx/proto_reader.h"
-#include "onnx/record.h"
 
 namespace portwright {
 namespace {
 
-using namespace onnx_fields;
 using Json = nlohmann::json;
 
 constexpr size_t kMostRank = 64;  // of an input
@@ -29,18 +26,20 @@ class RecordReader {
  public:
   explicit RecordReader(const Json& record) : record_(record) {}
 
-  Program run() {
+  ExportRecord run() {
     for (const Json& item : record_.at("dims")) add_symbol(item);
     for (const Json& item : record_.at("dims")) learn(item);
     std::vector<Guard> guards;
     for (const Json& item : record_.at("conditions")) guards.push_back(guard(item));
     symbols().set_guards(std::move(guards));
     for (const Json& item : record_.at("inputs")) add_input(item);
-    return std::move(program_);
+    for (const Json& item : record_.at("outputs")) add_output(item);
+    return std::move(read_);
   }
 
  private:
-  SymbolTable& symbols() { return *program_.symbols; }
+  Program& program() { return read_.program; }
+  SymbolTable& symbols() { return *program().symbols; }
 
   void add_symbol(const Json& item) {
     SymbolInfo info;
@@ -52,7 +51,8 @@ class RecordReader {
     info.hint = integer(item.at("sample"));
     info.origin = item.value("of", std::string());
     info.unbacked = item.value("from_data", false);
-    symbols().add_symbol(std::move(info));
+    const SymbolId id = *symbols().add_symbol(std::move(info)).symbol();
+    if (item.contains("bound")) read_.bounds[id] = integer(item.at("bound"));
   }
 
   // Sizes that were found to equal others: dims that share a name.
@@ -81,7 +81,7 @@ class RecordReader {
 
   void add_input(const Json& item) {
     TensorType type;
-    const auto dtype = dtype_of_onnx_name(item.at("dtype").get<std::string>());
+    const auto dtype = dtype_of_torch_name(item.at("dtype").get<std::string>());
     const Json& dims = item.at("dims");
     if (!dtype || dims.size() > kMostRank) {
       throw Error(ErrorCode::kCorrupt, "an input of an unknown type");
@@ -93,29 +93,28 @@ class RecordReader {
     }
     for (Expr& size : type.shape) size = symbols().resolve(size);
     const auto name = item.at("name").get<std::string>();
-    program_.graph.inputs.push_back(program_.graph.add_value(std::move(type), name));
-    program_.inputs.push_back({InputKind::kUserInput, name, true, std::nullopt});
+    program().graph.inputs.push_back(program().graph.add_value(std::move(type), name));
+    program().inputs.push_back({InputKind::kUserInput, name, true, std::nullopt});
+  }
+
+  void add_output(const Json& item) {
+    const auto name = item.at("name").get<std::string>();
+    read_.outputs.push_back(name);
+    if (item.contains("new_value_of"))
+      read_.new_values[item.at("new_value_of").get<std::string>()] = name;
   }
 
   const Json& record_;
-  Program program_;
+  ExportRecord read_;
 };
 
 [[noreturn]] void corrupt(const std::string& what) {
-  throw Error(ErrorCode::kCorrupt, "the record of the export in the model is damaged: " + what);
-}
-
-std::string find_record(ProtoReader model) {
-  while (model.next(kModelProto_metadata_props)) {
-    const auto [key, value] = read_entry(model.message());
-    if (key == kRecordKey) return value;
-  }
-  return {};
+  throw Error(ErrorCode::kCorrupt, "the record of the export in the file is damaged: " + what);
 }
 
 }  // namespace
 
-Program read_record(const std::string& record) {
+ExportRecord read_record(const std::string& record) {
   try {
     const Json json = Json::parse(record);
     return RecordReader(json).run();
@@ -126,22 +125,21 @@ Program read_record(const std::string& record) {
   }
 }
 
-Program read_file_record(const std::string& path) {
-  const auto file = MappedFile::open(path);
-  std::string record;
-  try {
-    record = find_record(ProtoReader(file->bytes()));
-  } catch (const protozero::exception& error) {
-    throw Error(ErrorCode::kCorrupt,
-                path + " is truncated or is not an ONNX model (" + error.what() + ")");
+void check_bounds(const std::map<SymbolId, int64_t>& bounds, const SymbolTable& symbols,
+                  std::span<const int64_t> values) {
+  for (const auto& [id, bound] : bounds) {
+    const SymbolInfo& info = symbols.info(id);
+    if (symbols.replacement(id) || info.unbacked || values[id] <= bound) continue;
+    const std::string origin = info.origin.empty() ? "" : " (" + info.origin + ")";
+    throw Error(ErrorCode::kGuardViolated,
+                "dim '" + info.name + "'" + origin + " is " + std::to_string(values[id]) +
+                    ", and memory is planned for at most " + std::to_string(bound) +
+                    ": export with a larger Dim(max=) or ExecutorchConfig.upper_bounds");
   }
-  if (record.empty()) {
-    throw Error(ErrorCode::kUnsupported,
-                path +
-                    " has no record of an export by Portwright, so what it was captured for is "
-                    "not known: run it with onnxruntime itself");
-  }
-  return read_record(record);
+}
+
+void check_inputs(const ExportRecord& record, std::span<const GivenInput> inputs) {
+  check_bounds(record.bounds, *record.program.symbols, check_inputs(record.program, inputs));
 }
 
 }  // namespace portwright
