@@ -80,6 +80,7 @@ int64_t Bounds::upper(const Expr& expr) const {
 
 std::vector<int64_t> Bounds::upper(const std::vector<Expr>& shape) const {
   std::vector<int64_t> sizes;
+  sizes.reserve(shape.size());
   for (const Expr& size : shape) sizes.push_back(upper(size));
   return sizes;
 }

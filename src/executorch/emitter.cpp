@@ -132,6 +132,7 @@ PteId PteEmitter::operand(const Argument& argument, OperandKind kind) {
 
 void PteEmitter::emit_kernel(const Node& node, const Kernel& kernel) {
   std::vector<PteId> args;
+  args.reserve(kernel.operands.size() + 2);
   for (const KernelOperand& wanted : kernel.operands)
     args.push_back(operand(node.arguments.at(wanted.place), wanted.kind));
   std::vector<PteId> outs;
@@ -221,6 +222,7 @@ bool PteEmitter::emit_in_place(const Node& node) {
   if (last_uses_.at(ref->id) != at_) return false;
   const Kernel& kernel = *find_kernel(node.op);
   std::vector<PteId> args;
+  args.reserve(kernel.operands.size() + 2);
   for (const KernelOperand& wanted : kernel.operands)
     args.push_back(operand(node.arguments.at(wanted.place), wanted.kind));
   const PteId buffer = args.front();
@@ -246,6 +248,7 @@ void PteEmitter::emit_delegate(const Node& node) {
   if (!lower_delegate_) throw Error(ErrorCode::kInternal, "a delegate without a backend");
   LoweredDelegate lowered = lower_delegate_(program_, node, bounds_);
   std::vector<PteId> args;
+  args.reserve(lowered.inputs.size());
   for (ValueId id : lowered.inputs) args.push_back(tensor(id));
   for (ValueId id : std::get<ValueList>(node.outputs.at(0))) args.push_back(result(id));
   for (PteNamedData& data : lowered.named_data) {
@@ -283,6 +286,7 @@ void PteEmitter::emit_round(const LoopNode& loop, std::span<const PteId> last,
                             PteId counter) {
   const Graph& body = loop.body;
   std::vector<PteId> captures;
+  captures.reserve(loop.captures.size());
   for (ValueId id : loop.captures) captures.push_back(tensor(id));
   scopes_.emplace_back().graph = &body;
   scopes_.back().symbols[loop.counter] = counter;
@@ -292,6 +296,7 @@ void PteEmitter::emit_round(const LoopNode& loop, std::span<const PteId> last,
   }
   for (const Node& node : body.nodes) emit_node(node);
   std::vector<PteId> results;
+  results.reserve(body.outputs.size());
   for (ValueId id : body.outputs) results.push_back(tensor(id));
   for (size_t i = 0; i < stacked.size(); ++i)
     call(kCopyIndex, {stacked[i], results.at(last.size() + i), counter});

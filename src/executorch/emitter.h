@@ -103,7 +103,7 @@ class PteEmitter {
     std::map<std::vector<PteId>, PteId> int_lists;
   };
   template <typename Map>
-  std::optional<PteId> known(Map Scope::* table, const typename Map::key_type& key) const {
+  std::optional<PteId> known(Map Scope::* table, const Map::key_type& key) const {
     for (size_t i = scopes_.size(); i-- > 0;) {
       const auto found = (scopes_[i].*table).find(key);
       if (found != (scopes_[i].*table).end()) return found->second;

@@ -64,7 +64,7 @@ struct PteKernelCall {
   std::vector<PteId> args;
   // For the planner of memory, not in the file: operands in whose place the kernel may write its
   // result, element by element, when nothing reads them afterwards.
-  std::vector<PteId> replaceable = {};
+  std::vector<PteId> replaceable = {};  // NOLINT(readability-redundant-member-init): is left out
 };
 struct PteDelegateCall {
   uint32_t delegate = 0;  // index into PteMethod::delegates

@@ -56,7 +56,7 @@ void refuse_missing(Places missing) {
 Node in_memory_order(const Graph& graph, const Node& node, EdgeWriter& out) {
   if (node.op != "aten.as_strided.default") return node;
   const ValueId operand = std::get<ValueRef>(node.arguments.at(0)).id;
-  const TensorType type = graph.type(operand);
+  const TensorType& type = graph.type(operand);
   if (!type.strides) return node;
   const auto order = memory_order(type);
   if (!order) throw Error(ErrorCode::kUnsupported, "as_strided of a tensor with gaps or overlaps");

@@ -13,7 +13,7 @@ void as_view(const EdgeCall& call) {
   call.give(call.out.view(call.tensor(0), call.result().shape));
 }
 
-void permuted(const EdgeCall& call, std::vector<int64_t> order) {
+void permuted(const EdgeCall& call, const std::vector<int64_t>& order) {
   call.give(call.out.permute(call.tensor(0), order));
 }
 

@@ -52,13 +52,13 @@ ValueId EdgeWriter::cast(ValueId id, DType dtype) {
                 TensorType{dtype, type(id).shape, {}});
 }
 
-ValueId EdgeWriter::view(ValueId id, std::vector<Expr> shape) {
+ValueId EdgeWriter::view(ValueId id, const std::vector<Expr>& shape) {
   if (type(id).shape == shape) return id;
   return kernel("aten.view.default", {ValueRef{id}, IntList(shape)},
                 TensorType{type(id).dtype, shape, {}});
 }
 
-ValueId EdgeWriter::expand(ValueId id, std::vector<Expr> shape) {
+ValueId EdgeWriter::expand(ValueId id, const std::vector<Expr>& shape) {
   if (type(id).shape == shape) return id;
   return kernel("aten.expand.default", {ValueRef{id}, IntList(shape), false},
                 TensorType{type(id).dtype, shape, {}});
@@ -122,7 +122,7 @@ ValueId EdgeWriter::slice(ValueId id, int64_t dim, const Expr& start, const Expr
   return add("aten.slice.Tensor", {ValueRef{id}, Expr(dim), start, end, Expr(1)}, std::move(part));
 }
 
-ValueId EdgeWriter::full(std::vector<Expr> shape, Argument number, DType dtype) {
+ValueId EdgeWriter::full(const std::vector<Expr>& shape, Argument number, DType dtype) {
   return kernel("aten.full.default",
                 {IntList(shape), std::move(number), dtype, None{}, None{}, None{}},
                 TensorType{dtype, shape, {}});

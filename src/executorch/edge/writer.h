@@ -40,8 +40,8 @@ class EdgeWriter {
 
   // Common steps; each gives the operand itself where there is nothing to do.
   ValueId cast(ValueId id, DType dtype);
-  ValueId view(ValueId id, std::vector<Expr> shape);
-  ValueId expand(ValueId id, std::vector<Expr> shape);
+  ValueId view(ValueId id, const std::vector<Expr>& shape);
+  ValueId expand(ValueId id, const std::vector<Expr>& shape);
   ValueId permute(ValueId id, const std::vector<int64_t>& order);
   // Elementwise over two tensors of one dtype, which the result has ("aten.mul.Tensor").
   ValueId binary(const std::string& op, ValueId a, ValueId b);
@@ -55,7 +55,7 @@ class EdgeWriter {
   // A comparison with a number ("aten.lt.Scalar"), a bool tensor.
   ValueId compared(const std::string& op, ValueId id, Argument number);
   ValueId slice(ValueId id, int64_t dim, const Expr& start, const Expr& end);
-  ValueId full(std::vector<Expr> shape, Argument number, DType dtype);
+  ValueId full(const std::vector<Expr>& shape, Argument number, DType dtype);
   // The last two dims in each other's place.
   ValueId matrix_transposed(ValueId id);
   // Over dims, which stay as 1 ("aten.mean.dim", "aten.sum.dim_IntList").
