@@ -5,6 +5,7 @@
 #include <set>
 
 #include "executorch/reader.h"
+#include "executorch/record.h"
 #include "executorch/xnnpack_payload.h"
 
 namespace portwright {
@@ -131,6 +132,8 @@ std::string inspect_pte(const std::string& path) {
   for (const PteMethod& method : file.model.methods) {
     facts["methods"][method.name] = facts_of(method);
   }
+  const std::string record = record_summary(std::string(record_of(file.model)));
+  if (!record.empty()) facts["export"] = ordered_json::parse(record);
   return facts.dump(2, ' ', false, ordered_json::error_handler_t::replace);
 }
 

@@ -63,19 +63,25 @@ std::string write_record_beside(const std::string& record, const std::string& mo
   return path;
 }
 
-ExportRecord read_pte_record(const std::string& path) {
-  const PteFile file = read_pte(path);
-  const std::vector<PteNamedData>& all = file.model.named_data;
+std::string_view record_of(const PteModel& model) {
+  const std::vector<PteNamedData>& all = model.named_data;
   const auto found =
       std::ranges::find_if(all, [](const PteNamedData& data) { return data.key == kRecordKey; });
-  if (found == all.end()) {
+  if (found == all.end()) return {};
+  const auto bytes = found->weight.contiguous_bytes();
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+ExportRecord read_pte_record(const std::string& path) {
+  const PteFile file = read_pte(path);
+  const std::string record(record_of(file.model));
+  if (record.empty()) {
     throw Error(ErrorCode::kUnsupported,
                 path +
                     " has no record of an export by Portwright, so what it was captured for is "
                     "not known: run it with ExecuTorch's own Runtime");
   }
-  const auto bytes = found->weight.contiguous_bytes();
-  return read_record({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  return read_record(record);
 }
 
 }  // namespace portwright

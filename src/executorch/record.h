@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "executorch/bounds.h"
@@ -26,6 +27,9 @@ void add_record(PteModel& model, const std::string& record);
 // Gives its path. Error(kIo).
 std::string write_record_beside(const std::string& record, const std::string& model_path,
                                 const PteFacts& facts);
+
+// The record that add_record put there; empty when the model has none.
+std::string_view record_of(const PteModel& model);
 
 // The record of a .pte file. Errors of read_pte (executorch/reader.h); Error(kUnsupported) when it
 // has no record, as files of other tools.

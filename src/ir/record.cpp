@@ -96,6 +96,15 @@ std::string export_record(const SymbolTable& symbols, const ExportFacts& facts) 
   return record.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 
+std::string record_summary(const std::string& record) {
+  const Json parsed = Json::parse(record, nullptr, false);
+  if (!parsed.is_object()) return {};
+  Json parts;
+  for (const char* key : {"dims", "conditions", "notes", "versions"})
+    parts[key] = parsed.value(key, Json());
+  return parts.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 std::string record_path(const std::string& model_path) {
   std::filesystem::path path = model_path;
   return path.replace_extension(".export.json").string();

@@ -40,6 +40,10 @@ struct ExportFacts {
 // model's lines, and the facts.
 std::string export_record(const SymbolTable& symbols, const ExportFacts& facts);
 
+// The parts of a record that people look at, as JSON: dims, conditions, notes, versions. Empty for
+// text that is no record.
+std::string record_summary(const std::string& record);
+
 // "dir/model.onnx" has "dir/model.export.json".
 std::string record_path(const std::string& model_path);
 

@@ -209,12 +209,9 @@ ordered_json read_model(const std::string& path, std::span<const std::byte> file
   facts["external_data"] = external_files(path, graph.initializers);
   // The record of an export is JSON; text that claims to be one and is not stays text.
   if (const auto record = metadata.find(kRecordKey); record != metadata.end()) {
-    const auto parsed = ordered_json::parse(record->get_ref<const std::string&>(), nullptr, false);
-    if (parsed.is_object()) {
-      facts["export"] = {{"dims", parsed.value("dims", ordered_json())},
-                         {"conditions", parsed.value("conditions", ordered_json())},
-                         {"notes", parsed.value("notes", ordered_json())},
-                         {"versions", parsed.value("versions", ordered_json())}};
+    const std::string parts = record_summary(record->get_ref<const std::string&>());
+    if (!parts.empty()) {
+      facts["export"] = ordered_json::parse(parts);
       metadata.erase(record);
     }
   }

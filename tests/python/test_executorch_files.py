@@ -12,7 +12,7 @@ from torch.export import Dim
 
 import models
 import portwright
-from portwright import ExecutorchConfig, ExecutorchExporter, ExecutorchFile, _core, errors
+from portwright import ExecutorchConfig, ExecutorchExporter, ExecutorchFile, _core, cli, errors
 from portwright.exporters import ExecutorchProgram
 
 pytest.importorskip("executorch", reason="executorch, whose runtime runs .pte files, is absent")
@@ -205,3 +205,12 @@ def test_a_file_that_is_read_and_written_keeps_its_record(tmp_path: Path) -> Non
     again = portwright.load(tmp_path / "again.pte")
     inputs = rows(4, 3)
     torch.testing.assert_close(again(**inputs), Rows()(**inputs))
+
+
+def test_inspect_shows_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(tmp_path)
+    assert cli.main(["inspect", str(path), "--json"]) == cli.VERIFIED
+    facts = json.loads(capsys.readouterr().out)
+    assert any("mod" in item["condition"] for item in facts["export"]["conditions"])
+    assert {item["bound"] for item in facts["export"]["dims"] if "bound" in item} == {6, 8}
+    assert cli.main(["inspect", str(path)]) == cli.VERIFIED
