@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <numeric>
+#include <utility>
 
 namespace portwright {
 namespace {
@@ -116,7 +117,9 @@ std::vector<size_t> by_breadth(std::span<const MemoryRequest> requests,
   return order;
 }
 
-MemoryPlan smaller_of(MemoryPlan a, MemoryPlan b) { return a.bytes <= b.bytes ? a : b; }
+MemoryPlan smaller_of(MemoryPlan a, MemoryPlan b) {
+  return a.bytes <= b.bytes ? std::move(a) : std::move(b);
+}
 
 // The first request that ends where the arena does.
 size_t top_of(std::span<const MemoryRequest> requests, const MemoryPlan& plan) {

@@ -64,6 +64,7 @@ struct PteKernelCall {
   std::vector<PteId> args;
   // For the planner of memory, not in the file: operands in whose place the kernel may write its
   // result, element by element, when nothing reads them afterwards.
+  // NOLINTNEXTLINE(readability-redundant-member-init): calls without any need not name it
   std::vector<PteId> replaceable = {};
 };
 struct PteDelegateCall {
