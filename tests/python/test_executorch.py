@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 from torch.export import Dim
-from transformers import DynamicCache
+from transformers import DynamicCache, GenerationConfig
 
+import generative
 import models
 from portwright import cli
 from portwright.errors import (
@@ -32,7 +33,8 @@ from portwright.exporters import (
 )
 from portwright.exporters import exporter_executorch as module
 from portwright.exporters.executorch_runtime import Method
-from portwright.verify import verify
+from portwright.verify import RUNTIME_TOLERANCE, verify
+from portwright.verify_generation import verify_generation
 
 pytest.importorskip("executorch", reason="executorch, whose runtime runs .pte files, is absent")
 
@@ -365,3 +367,23 @@ def test_the_command_line_exports_and_verifies(
     assert "bytes of planned memory" in capsys.readouterr().out.replace("\n", " ")
     assert cli.main([*arguments, "--opset", "20"]) == cli.MISUSE
     assert "--opset is an option of --to onnx" in capsys.readouterr().err
+
+
+def _generates(name: str, **options: Any) -> None:
+    """generate() with the exported steps, beside eager's."""
+    model, inputs = generative.case(name)
+    config = {"dynamic": True, "upper_bounds": 48}
+    result = verify_generation(
+        ExecutorchExporter(), model, inputs, config, tolerance=RUNTIME_TOLERANCE, **options
+    )
+    assert result.problem == ""
+
+
+@pytest.mark.parametrize("name", ["qwen3", "t5", "mamba", "llava"])
+def test_generate(name: str) -> None:
+    _generates(name)
+
+
+def test_generate_with_a_cache_of_fixed_size() -> None:
+    config = GenerationConfig(cache_implementation="static", max_cache_len=32)
+    _generates("qwen3", generation_config=config)
