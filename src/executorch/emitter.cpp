@@ -84,17 +84,22 @@ PteId PteEmitter::tensor(ValueId id) {
   return values[id] = constant(*weight);
 }
 
+// Integers beyond what a double holds are kept; numbers are told apart by their bits, as -0 and 0.
 PteId PteEmitter::scalar_constant(const Argument& number, DType dtype) {
-  double value = 0;
-  if (const auto* given = std::get_if<double>(&number)) {
-    value = *given;
-  } else if (const auto* given = std::get_if<bool>(&number)) {
-    value = *given ? 1 : 0;
+  const auto* integer = std::get_if<Expr>(&number);
+  std::vector<std::byte> bytes;
+  if (integer != nullptr && dtype == DType::kInt64) {
+    const int64_t value = integer->constant();
+    const auto* first = reinterpret_cast<const std::byte*>(&value);
+    bytes.assign(first, first + sizeof(value));
   } else {
-    value = static_cast<double>(std::get<Expr>(number).constant());
+    double value = integer != nullptr ? static_cast<double>(integer->constant()) : 0;
+    if (const auto* given = std::get_if<double>(&number)) value = *given;
+    if (const auto* given = std::get_if<bool>(&number)) value = *given ? 1 : 0;
+    bytes = scalar_bytes(value, dtype);
   }
-  const auto [entry, added] = scalars_.try_emplace({dtype, value}, kNoPteValue);
-  if (added) entry->second = constant(Weight::from_host(dtype, {}, scalar_bytes(value, dtype)));
+  const auto [entry, added] = scalars_.try_emplace({dtype, bytes}, kNoPteValue);
+  if (added) entry->second = constant(Weight::from_host(dtype, {}, std::move(bytes)));
   return entry->second;
 }
 

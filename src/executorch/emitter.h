@@ -2,6 +2,8 @@
 // call for each node.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -123,9 +125,9 @@ class PteEmitter {
   size_t at_ = 0;                                    // the node that is emitted
   std::map<PteOperator, uint32_t> operators_;
   std::map<int64_t, PteId> integers_;
-  std::map<double, PteId> doubles_;
+  std::map<uint64_t, PteId> doubles_;  // by their bits
   std::map<std::string, PteId> texts_;
-  std::map<std::pair<DType, double>, PteId> scalars_;
+  std::map<std::pair<DType, std::vector<std::byte>>, PteId> scalars_;
   std::map<bool, PteId> booleans_;
   PteId none_ = kNoPteValue;
 };

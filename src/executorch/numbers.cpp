@@ -1,7 +1,7 @@
 // Numbers of a method: constants once each, symbolic ones by the runtime's prim operators.
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <bit>
 #include <utility>
 
 #include "executorch/emitter.h"
@@ -42,8 +42,7 @@ PteId PteEmitter::boolean(bool value) {
 }
 
 PteId PteEmitter::floating(double value) {
-  if (std::isnan(value)) return add(value);  // is no key
-  const auto [entry, added] = doubles_.try_emplace(value, kNoPteValue);
+  const auto [entry, added] = doubles_.try_emplace(std::bit_cast<uint64_t>(value), kNoPteValue);
   if (added) entry->second = add(value);
   return entry->second;
 }

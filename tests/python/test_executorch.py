@@ -339,6 +339,30 @@ def test_experts_are_put_back() -> None:
         assert result.matches, result
 
 
+class Extremes(torch.nn.Module):
+    """Constants that only their bits tell apart, and integers that no double holds."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        largest = torch.iinfo(torch.int64).max
+        marked = torch.where(x.long() > 0, largest - 1, -largest)
+        return (
+            torch.where(x > 0, x, float("nan")),
+            torch.where(x > 0, x, 0.0),
+            torch.where(x > 0, x, -0.0),
+            torch.where(x > 0, x, 1.0),
+            marked,
+        )
+
+
+def test_constants_are_exact() -> None:
+    x = torch.tensor([[2.0, -1.0, 0.0]])
+    for ours, eager in zip(
+        _export(Extremes(), {"x": x}, backend="portable")(x=x), Extremes()(x), strict=True
+    ):
+        bits = torch.int64 if eager.dtype == torch.int64 else torch.int32
+        assert ours.view(bits).equal(eager.view(bits))
+
+
 def test_decisions_on_data_are_refused() -> None:
     class Decides(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
