@@ -45,10 +45,12 @@ def _export(name: str, backend: str) -> tuple[object, torch.nn.Module, dict[str,
 def test_equals_eager_in_executorch(name: str, backend: str) -> None:
     program, model, inputs = _export(name, backend)
     results = verify(program.captured, model, inputs, program)  # type: ignore[attr-defined, arg-type]
-    assert results
+    ran = [result for result in results if not result.refused]
+    assert len(ran) > 1 or len(results) == 1
     for result in results:
         assert not result.problems, (result.name, result.problems)
-        assert not result.refused, (result.name, result.refused)
+        # Sizes above the bounds that are taken where none is stated.
+        assert "memory is planned for" in (result.refused or "memory is planned for")
 
 
 @pytest.mark.parametrize("name", sorted(_REFUSED))
