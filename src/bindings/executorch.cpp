@@ -21,14 +21,21 @@ namespace {
 
 namespace py = pybind11;
 
+ExecutorchBackend backend_named(const std::string& name) {
+  if (name == "xnnpack") return ExecutorchBackend::kXnnpack;
+  if (name == "portable") return ExecutorchBackend::kPortable;
+  throw Error(ErrorCode::kInvalidArgument,
+              "the engine lowers for 'xnnpack' and 'portable', not for '" + name +
+                  "': other backends are ExecutorchExporter's");
+}
+
 std::shared_ptr<ExecutorchExport> lower_program(
     const std::shared_ptr<Program>& program, const std::string& backend, bool alloc_graph_input,
     bool alloc_graph_output, bool alloc_mutable_buffers, const std::optional<int64_t>& bound_of_all,
     const std::map<std::string, int64_t>& bounds, const std::vector<std::string>& notes,
     const std::map<std::string, std::string>& versions) {
   ExecutorchOptions options;
-  options.backend =
-      backend == "xnnpack" ? ExecutorchBackend::kXnnpack : ExecutorchBackend::kPortable;
+  options.backend = backend_named(backend);
   options.allocation = {alloc_graph_input, alloc_graph_output, alloc_mutable_buffers};
   options.bounds = {bound_of_all, bounds};
   options.notes = notes;

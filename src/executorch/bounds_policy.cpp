@@ -51,15 +51,16 @@ class Chooser {
       if (const auto found = policy_.named.find(name); found != policy_.named.end())
         return found->second;
     }
-    return policy_.all;
+    return std::nullopt;
   }
 
   void set(SymbolId id, int64_t otherwise) {
     known_.insert(id);
     const Interval range = symbols_.info(id).range;
-    const auto given = stated(id);
     const bool has_own = range.hi < Interval::kInfinity && symbols_.info(id).from_user;
-    int64_t upper = given ? *given : (has_own ? range.hi : otherwise);
+    const auto named = stated(id);
+    const auto given = named || has_own ? named : policy_.all;
+    const int64_t upper = given ? *given : (has_own ? range.hi : otherwise);
     if (given && *given < least(id)) {
       throw Error(ErrorCode::kInvalidArgument,
                   "the upper bound " + std::to_string(*given) + " of " + name_of(id) +

@@ -135,11 +135,16 @@ PteId PteEmitter::operand(const Argument& argument, OperandKind kind) {
   return none();  // devices, layouts and memory formats say nothing here
 }
 
-void PteEmitter::emit_kernel(const Node& node, const Kernel& kernel) {
+std::vector<PteId> PteEmitter::operands(const Node& node, const Kernel& kernel) {
   std::vector<PteId> args;
   args.reserve(kernel.operands.size() + 2);
   for (const KernelOperand& wanted : kernel.operands)
     args.push_back(operand(node.arguments.at(wanted.place), wanted.kind));
+  return args;
+}
+
+void PteEmitter::emit_kernel(const Node& node, const Kernel& kernel) {
+  std::vector<PteId> args = operands(node, kernel);
   std::vector<PteId> outs;
   for (const Output& output : node.outputs) {
     if (const auto* id = std::get_if<ValueId>(&output)) outs.push_back(result(*id));
@@ -225,11 +230,13 @@ bool PteEmitter::emit_in_place(const Node& node) {
   const auto* ref = std::get_if<ValueRef>(&node.arguments.at(0));
   if (target == written_to_.end() || ref == nullptr || ref->id != target->second) return false;
   if (last_uses_.at(ref->id) != at_) return false;
-  const Kernel& kernel = *find_kernel(node.op);
-  std::vector<PteId> args;
-  args.reserve(kernel.operands.size() + 2);
-  for (const KernelOperand& wanted : kernel.operands)
-    args.push_back(operand(node.arguments.at(wanted.place), wanted.kind));
+  bool reads_itself = false;  // by another operand
+  for (size_t i = 1; i < node.arguments.size(); ++i) {
+    for_each_value(node.arguments[i],
+                   [&](ValueId id) { reads_itself = reads_itself || memory_of(id) == ref->id; });
+  }
+  if (reads_itself) return false;
+  std::vector<PteId> args = operands(node, *find_kernel(node.op));
   const PteId buffer = args.front();
   args.push_back(buffer);
   call(kIndexPut, std::move(args));
@@ -450,10 +457,15 @@ void PteEmitter::find_uses() {
   }
 }
 
+// The value whose memory a view shares; of others they themselves.
+ValueId PteEmitter::memory_of(ValueId id) const {
+  const auto view = viewed_.find(id);
+  return view == viewed_.end() ? id : view->second;
+}
+
 // Whether the value lies in the memory of an input or a buffer that the method writes to.
 bool PteEmitter::is_overwritten(ValueId id) const {
-  const auto view = viewed_.find(id);
-  const ValueId memory = view == viewed_.end() ? id : view->second;
+  const ValueId memory = memory_of(id);
   return std::any_of(written_to_.begin(), written_to_.end(),
                      [&](const auto& item) { return item.second == memory; });
 }

@@ -44,6 +44,7 @@ class PteEmitter {
 
  private:
   void find_uses();
+  ValueId memory_of(ValueId id) const;
   bool is_overwritten(ValueId id) const;
   void add_inputs();
   void add_mutations();
@@ -67,6 +68,7 @@ class PteEmitter {
   PteId prim(const std::string& name, std::vector<PteId> args, PteValue result);
   PteId result(ValueId id);
   PteId operand(const Argument& argument, OperandKind kind);
+  std::vector<PteId> operands(const Node& node, const Kernel& kernel);
   PteId tensor(ValueId id);
   PteId copied(PteId tensor);
   PteTensor described(const TensorType& type) const;

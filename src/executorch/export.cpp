@@ -51,7 +51,7 @@ ExecutorchExport lower_to_executorch(const Program& program, const ExecutorchOpt
   ExecutorchExport result;
   Program edge = program;
   if (has_complex_values(edge)) complex_to_pairs(edge);
-  fuse(edge, FusionTarget{});
+  for (const std::string& note : fuse(edge, FusionTarget{})) result.notes.push_back(note);
   const Bounds bounds = choose_bounds(edge, options.bounds, result.notes);
   const bool xnnpack = options.backend == ExecutorchBackend::kXnnpack;
   if (xnnpack) partition_for_xnnpack(edge, bounds);

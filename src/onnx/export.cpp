@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "ir/missing_operators.h"
 #include "onnx/lowering.h"
 #include "onnx/record.h"
 #include "passes/bfloat16.h"
@@ -12,8 +13,6 @@
 namespace portwright {
 namespace {
 
-constexpr size_t kListedPlaces = 3;  // per operator in an error
-
 void check_opset(int64_t opset) {
   if (opset >= kOldestOpset && opset <= kNewestOpset) return;
   throw Error(ErrorCode::kInvalidArgument,
@@ -21,38 +20,11 @@ void check_opset(int64_t opset) {
                   std::to_string(kOldestOpset) + " to " + std::to_string(kNewestOpset));
 }
 
-std::string place_of(const Program& program, const Node& node) {
-  std::string place = to_string(program.source(node));
-  if (place.empty()) place = "an unknown line";
-  if (!program.module_path(node).empty()) place += " in " + program.module_path(node);
-  return place;
-}
-
-using Places = std::map<std::string, std::vector<std::string>>;
-
-void find_missing(const Program& program, const Graph& graph, const OwnLowerings& own,
-                  Places& missing) {
-  for (const Node& node : graph.nodes) {
-    for (const Graph& body : node.graphs) find_missing(program, body, own, missing);
-    if (own.contains(node.op)) continue;
-    if (find_lowering(node.op) == nullptr) missing[node.op].push_back(place_of(program, node));
-  }
-}
-
 void check_lowerings(const Program& program, const OwnLowerings& own) {
-  Places missing;
-  find_missing(program, program.graph, own, missing);
-  if (missing.empty()) return;
-  std::string text = std::to_string(missing.size()) + " operator(s) have no ONNX lowering:";
-  for (auto& [op, places] : missing) {
-    text += "\n  " + op + ", used " + std::to_string(places.size()) + " time(s):";
-    places.erase(std::unique(places.begin(), places.end()), places.end());
-    for (size_t i = 0; i < std::min(places.size(), kListedPlaces); ++i)
-      text += "\n    " + places[i];
-    if (places.size() > kListedPlaces) text += "\n    ...";
-  }
-  text += "\nRewrite these lines with other operators, or ask for the lowering with this message.";
-  throw Error(ErrorCode::kMissingLowering, text);
+  check_operators(
+      program, "have no ONNX lowering",
+      [&](const Node& node) { return own.contains(node.op) || find_lowering(node.op) != nullptr; },
+      [](const Node&) { return true; });
 }
 
 void add_inputs(const Program& program, const OnnxOptions& options, Emitter& emit,

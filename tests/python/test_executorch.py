@@ -216,6 +216,40 @@ def test_a_dim_has_its_own_bound() -> None:
         program(x=_rows(8))
 
 
+def test_a_bound_of_all_leaves_a_dims_own() -> None:
+    model = Perceptron()
+    shapes = {"x": {0: Dim("rows", max=12)}}
+    program = _export(model, {"x": _rows(5)}, dynamic_shapes=shapes, upper_bounds=6)
+    torch.testing.assert_close(program(x=_rows(12)), model(_rows(12)), atol=1e-5, rtol=1e-5)
+
+
+def test_inputs_that_are_expanded() -> None:
+    x = torch.tensor([[1.0], [float("nan")]]).expand(2, 3)
+    program = _export(Plus(), {"x": x}, backend="portable")
+    torch.testing.assert_close(program(x=x), x + 1, equal_nan=True)
+
+
+class Reversed(torch.nn.Module):
+    """A write of a copy of what is written to, which the lowering does not make."""
+
+    def forward(self, cache: torch.Tensor) -> torch.Tensor:
+        cache[torch.tensor([3, 2, 1, 0])] = cache.clone()
+        return cache * 2
+
+
+def test_a_write_that_reads_its_own_memory() -> None:
+    ours, eager = torch.arange(4.0), torch.arange(4.0)
+    program = _export(Reversed(), {"cache": torch.arange(4.0)}, backend="portable")
+    torch.testing.assert_close(program(cache=ours), Reversed()(eager))
+    assert ours.equal(eager)
+
+
+def test_the_engine_lowers_for_its_own_backends() -> None:
+    program = _export(Plus(), {"x": _rows(3)})
+    with pytest.raises(InvalidArgumentError, match="not for 'cuda'"):
+        module.lower(program.captured, ExecutorchConfig(backend="cuda"))
+
+
 def test_bounds_that_cannot_be() -> None:
     with pytest.raises(InvalidArgumentError, match="below its size in the sample inputs, 5"):
         _export(Perceptron(), {"x": _rows(5)}, dynamic=True, upper_bounds=4)

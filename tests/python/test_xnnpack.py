@@ -14,7 +14,7 @@ from portwright.exporters import ExecutorchConfig, ExecutorchExporter
 from portwright.exporters.executorch_program import ExecutorchProgram
 from xnnpack_cases import CASES, Case
 
-pytest.importorskip("executorch")
+pytest.importorskip("executorch", reason="executorch, whose runtime runs .pte files, is absent")
 
 NAMES = "abc"
 SIZES = [

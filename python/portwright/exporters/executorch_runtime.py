@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from portwright.errors import PortwrightError, UnsupportedError
 
 _KEPT_LINES = 5  # of the runtime's log in an error
 _NOISE = ("with type id", "cpuinfo_utils")
+_STDERR = threading.RLock()  # the process has one
 
 
 class Method:
@@ -50,9 +52,13 @@ class Method:
         with _reported("run"):
             results: list[torch.Tensor] = self._module.run_method(self._name, own)
         for given, used in zip(inputs, own, strict=True):
-            if used.data_ptr() != given.data_ptr():  # what the method wrote to
-                given.copy_(used)
+            if used.data_ptr() != given.data_ptr() and not _same(used, given):
+                given.copy_(used)  # what the method wrote to
         return results
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.allclose(a, b, rtol=0, atol=0, equal_nan=a.is_floating_point())
 
 
 def _runtime() -> Any:
@@ -68,18 +74,21 @@ def _runtime() -> Any:
 @contextlib.contextmanager
 def _reported(action: str) -> Iterator[None]:
     """Keeps the runtime's log, which goes to the process's stderr or Python's, for the error."""
-    saved, log = os.dup(2), os.memfd_create("executorch")
-    os.dup2(log, 2)
     said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            yield
-    except RuntimeError as error:
-        text = os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace") + said.getvalue()
-        lines = [line for line in text.splitlines() if not any(part in line for part in _NOISE)]
-        shown = "".join(f"\n  {line}" for line in lines[-_KEPT_LINES:])
-        raise PortwrightError(f"ExecuTorch cannot {action} the program: {error}{shown}") from error
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(log)
+    with _STDERR, os.fdopen(os.memfd_create("executorch"), "rb", buffering=0) as log:
+        saved = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            with contextlib.redirect_stderr(said):
+                yield
+        except RuntimeError as error:
+            log.seek(0)
+            text = log.read().decode(errors="replace") + said.getvalue()
+            lines = [line for line in text.splitlines() if not any(part in line for part in _NOISE)]
+            shown = "".join(f"\n  {line}" for line in lines[-_KEPT_LINES:])
+            raise PortwrightError(
+                f"ExecuTorch cannot {action} the program: {error}{shown}"
+            ) from error
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

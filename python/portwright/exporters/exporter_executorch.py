@@ -159,6 +159,11 @@ class ExecutorchExporter(DynamoExporter):
             )
         model, sample_inputs, partitioners = prepare(model, sample_inputs)
         native = [p for p in partitioners if isinstance(p, NativePartitioner)]
+        if native and len(partitioners) > 1:
+            raise InvalidArgumentError(
+                f"the backend '{config.backend}' prepares for {len(partitioners)} partitioners, of "
+                "which the engine's own must be the only one"
+            )
         if not native:
             return self._by_executorch(model, sample_inputs, config, partitioners)
         with _experts_as_products(model):

@@ -1,54 +1,18 @@
 #include "executorch/edge/edge.h"
 
-#include <algorithm>
-#include <map>
-
 #include "executorch/edge/lowering.h"
 #include "executorch/kernels.h"
 #include "ir/data_symbols.h"
 #include "ir/loop_node.h"
+#include "ir/missing_operators.h"
 #include "ir/strides.h"
 
 namespace portwright {
 namespace {
 
-constexpr size_t kListedPlaces = 3;  // per operator in an error
-
-using Places = std::map<std::string, std::vector<std::string>>;
-
-std::string place_of(const Program& program, const Node& node) {
-  std::string place = to_string(program.source(node));
-  if (place.empty()) place = "an unknown line";
-  if (!program.module_path(node).empty()) place += " in " + program.module_path(node);
-  return place;
-}
-
 bool is_known(const Node& node) {
   return find_kernel(node.op) != nullptr || find_edge_lowering(node.op) != nullptr ||
          binds_symbol(node) || is_delegate(node) || is_loop(node);
-}
-
-void find_missing(const Program& program, const Graph& graph, Places& missing) {
-  for (const Node& node : graph.nodes) {
-    if (!is_known(node)) missing[node.op].push_back(place_of(program, node));
-    if (is_delegate(node)) continue;
-    for (const Graph& body : node.graphs) find_missing(program, body, missing);
-  }
-}
-
-void refuse_missing(Places missing) {
-  if (missing.empty()) return;
-  std::string text = std::to_string(missing.size()) + " operator(s) have no kernel in ExecuTorch " +
-                     std::string(kernel_table_version()) + " and no lowering to those it has:";
-  for (auto& [op, places] : missing) {
-    text += "\n  " + op + ", used " + std::to_string(places.size()) + " time(s):";
-    places.erase(std::unique(places.begin(), places.end()), places.end());
-    for (size_t i = 0; i < std::min(places.size(), kListedPlaces); ++i)
-      text += "\n    " + places[i];
-    if (places.size() > kListedPlaces) text += "\n    ...";
-  }
-  text += "\nRewrite these lines with other operators, or ask for the lowering with this message.";
-  throw Error(ErrorCode::kMissingLowering, text);
 }
 
 // as_strided reads memory as torch lays it out; here every tensor is contiguous: its elements are
@@ -92,9 +56,10 @@ void lower_graph(const Program& program, Graph& graph) {
 }  // namespace
 
 void lower_to_edge(Program& program) {
-  Places missing;
-  find_missing(program, program.graph, missing);
-  refuse_missing(missing);
+  check_operators(program,
+                  "have no kernel in ExecuTorch " + std::string(kernel_table_version()) +
+                      " and no lowering to those it has",
+                  is_known, [](const Node& node) { return !is_delegate(node); });
   lower_graph(program, program.graph);
 }
 

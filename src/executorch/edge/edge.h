@@ -21,7 +21,4 @@ void lower_to_edge(Program& program);
 // Operators that lower_to_edge() takes.
 std::vector<std::string> edge_operators();
 
-// Whether a node of the edge form is a kernel's, and not one of the others.
-bool is_kernel_node(const Node& node);
-
 }  // namespace portwright

@@ -66,8 +66,6 @@ void matmul(const EdgeCall& call) {
   call.give(call.out.view(result, call.result().shape));
 }
 
-void mv(const EdgeCall& call) { matmul(call); }
-
 // beta * input + alpha * a @ b
 void baddbmm(const EdgeCall& call) {
   EdgeWriter& out = call.out;
@@ -178,7 +176,7 @@ void attention(const EdgeCall& call) {
 std::span<const EdgeLowering> linear_edges() {
   static constexpr std::array kRows = {
       EdgeLowering{"aten.matmul.default", matmul},
-      EdgeLowering{"aten.mv.default", mv},
+      EdgeLowering{"aten.mv.default", matmul},
       EdgeLowering{"aten.baddbmm.default", baddbmm},
       EdgeLowering{"aten.linear.default", linear},
       EdgeLowering{"aten.scaled_dot_product_attention.default", attention},

@@ -26,10 +26,6 @@ const Table& table() {
   return kTable;
 }
 
-bool is_structure(const Node& node) {
-  return binds_symbol(node) || is_delegate(node) || is_loop(node);
-}
-
 [[noreturn]] void refuse(const EdgeCall& call, size_t i, const std::string& wanted) {
   throw Error(ErrorCode::kUnsupported,
               "operand " + std::to_string(i) + " of " + call.node.op + " must be " + wanted);
@@ -47,10 +43,6 @@ std::vector<std::string> edge_operators() {
   for (const auto& [op, lower] : table()) names.emplace_back(op);
   names.insert(names.end(), {kBindItem, kBindSize, kLoop});
   return names;
-}
-
-bool is_kernel_node(const Node& node) {
-  return !is_structure(node) && node.op != "aten.view.default";
 }
 
 ValueId EdgeCall::tensor(size_t i) const {
