@@ -50,8 +50,8 @@ def qwen3(large: bool, layers: int = 2) -> tuple[torch.nn.Module, dict[str, torc
     model = model.to_empty(device="cpu").eval()
     model.tie_weights()
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.fill_(0.01)
+        for index, parameter in enumerate(model.parameters()):
+            parameter.fill_(0.01 + 1e-6 * index)  # no two alike: the peer stores equal ones once
     ids = torch.randint(0, sizes["vocab_size"], (2, 16))
     return model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
