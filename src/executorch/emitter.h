@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "executorch/bounds.h"
+#include "executorch/branches.h"
 #include "executorch/kernels.h"
 #include "executorch/pte_model.h"
 #include "ir/loop_node.h"
@@ -33,8 +34,14 @@ using LowerDelegate = std::function<LoweredDelegate(const Program&, const Node&,
 
 class PteEmitter {
  public:
-  PteEmitter(const Program& program, const Bounds& bounds, PteModel& model, PteMethod& method)
-      : program_(program), bounds_(bounds), model_(model), method_(method) {
+  // `branches` are runs of the program's nodes as they stand.
+  PteEmitter(const Program& program, const Bounds& bounds, std::vector<Branch> branches,
+             PteModel& model, PteMethod& method)
+      : program_(program),
+        bounds_(bounds),
+        branches_(std::move(branches)),
+        model_(model),
+        method_(method) {
     scopes_.emplace_back().graph = &program.graph;
     for (const PteNamedData& data : model.named_data) named_.insert(data.key);
   }
@@ -57,6 +64,9 @@ class PteEmitter {
   void emit_view(const Node& node);
   void emit_binding(const Node& node);
   void emit_delegate(const Node& node);
+  void emit_nodes(size_t begin, size_t end);
+  void emit_branch(const Branch& branch);
+  void emit_side(const Branch& branch, size_t begin, size_t end, size_t operand);
   void emit_loop(const Node& node);
   void emit_round(const LoopNode& loop, std::span<const PteId> last, std::span<const PteId> stacked,
                   std::span<const PteId> joined, PteId counter);
@@ -75,7 +85,7 @@ class PteEmitter {
   PteId copied(PteId tensor);
   PteTensor described(const TensorType& type) const;
   const TensorType& type(ValueId id) const { return scopes_.back().graph->type(id); }
-  bool in_body() const { return scopes_.size() > 1; }
+  bool in_body() const { return scopes_.back().graph != &program_.graph; }
 
   // Numbers, each distinct one once.
   PteId integer(int64_t value);
@@ -100,7 +110,8 @@ class PteEmitter {
   std::optional<PteId> size_of_computed(SymbolId id);
 
   // The graph that is emitted, or a body in it. What is computed in a body is known in it and in
-  // the bodies inside, as a loop may have no round; its values are those of its own graph.
+  // the bodies inside, as a loop may have no round; its values are those of its own graph. A
+  // branch's side is a scope, too, with the values that were there before.
   struct Scope {
     const Graph* graph = nullptr;
     std::map<ValueId, PteId> values;
@@ -119,6 +130,8 @@ class PteEmitter {
 
   const Program& program_;
   const Bounds& bounds_;
+  std::vector<Branch> branches_;
+  size_t next_branch_ = 0;  // the first that has not begun
   PteModel& model_;
   PteMethod& method_;
   LowerDelegate lower_delegate_;

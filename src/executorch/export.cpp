@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "executorch/branches.h"
 #include "executorch/edge/edge.h"
 #include "executorch/emitter.h"
 #include "executorch/record.h"
@@ -33,6 +34,16 @@ void note_large_plan(const PteMethod& method, std::vector<std::string>& notes) {
                   "Dim(max=) or ExecutorchConfig.upper_bounds");
 }
 
+// The nodes in the order in which they are emitted.
+std::vector<Branch> arrange_branches(Graph& graph) {
+  BranchPlan plan = find_branches(graph);
+  std::vector<Node> nodes;
+  nodes.reserve(plan.order.size());
+  for (const size_t i : plan.order) nodes.push_back(std::move(graph.nodes[i]));
+  graph.nodes = std::move(nodes);
+  return std::move(plan.branches);
+}
+
 void check_states(const PteMethod& method, const AllocationOptions& options) {
   if (options.mutable_buffers) return;
   for (const PteValue& value : method.values) {
@@ -61,7 +72,7 @@ ExecutorchExport lower_to_executorch(const Program& program, const ExecutorchOpt
 
   PteMethod method;
   method.name = options.method;
-  PteEmitter emitter(edge, bounds, result.model, method);
+  PteEmitter emitter(edge, bounds, arrange_branches(edge.graph), result.model, method);
   if (xnnpack) emitter.set_delegate_lowering(lower_delegate);
   emitter.emit();
   check_states(method, options.allocation);

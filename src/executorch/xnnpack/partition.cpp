@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "executorch/branches.h"
 #include "executorch/edge/edge.h"
 #include "executorch/xnnpack/lowering.h"
 #include "executorch/xnnpack/prepare.h"
@@ -59,6 +60,7 @@ class Partitioner {
   void run() {
     look_at_nodes();
     cut_at_layers();
+    cut_at_branches();
     find_levels();
     join();
     for (int round = 0; round < kRounds && raise_clusters(); ++round) join();
@@ -127,6 +129,24 @@ class Partitioner {
       if (taken(i)) bytes += weight_bytes(graph_.nodes[i], seen);
       segment_[i] = segment;
     }
+  }
+
+  // The sides of a branch are segments of their own. A way out of one leads through a choice, which
+  // is in no cluster.
+  void cut_at_branches() {
+    const BranchPlan plan = find_branches(graph_);
+    const size_t sides = 2 * plan.branches.size() + 1;
+    for (size_t& segment : segment_) segment *= sides;
+    std::vector<size_t> side(count(), 0);  // by node
+    const auto mark = [&](size_t begin, size_t end, size_t number) {
+      for (size_t at = begin; at < end; ++at) side[plan.order[at]] = number;
+    };
+    size_t number = 0;
+    for (const Branch& branch : plan.branches) {  // inner ones later
+      mark(branch.begin, branch.otherwise, ++number);
+      mark(branch.otherwise, branch.choices, ++number);
+    }
+    for (size_t i = 0; i < count(); ++i) segment_[i] += side[i];
   }
 
   // How many times the longest way to a node enters delegates from outside. It never falls along a

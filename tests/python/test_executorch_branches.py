@@ -1,0 +1,110 @@
+"""torch.cond in ExecuTorch: jumps, so that only the function that is chosen runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from portwright.exporters import ExecutorchExporter
+
+pytest.importorskip("executorch", reason="executorch, whose runtime runs .pte files, is absent")
+
+
+class _Model(torch.nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.function = function
+        self.first = torch.nn.Linear(8, 8)
+        self.wide = torch.nn.Sequential(
+            torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 8)
+        )
+        self.table = torch.nn.Embedding(4, 8)
+        self.register_buffer("state", torch.zeros(8))
+
+    def forward(self, x: torch.Tensor, rows: torch.Tensor) -> Any:
+        return self.function(self, x, rows)
+
+
+def one(model: _Model, x: torch.Tensor, rows: torch.Tensor) -> Any:
+    return torch.cond(x.sum() > 0, lambda x: model.wide(x) + model.table(rows), model.first, (x,))
+
+
+def several_results(model: _Model, x: torch.Tensor, rows: torch.Tensor) -> Any:
+    shared = model.first(x)
+
+    def chosen(x: torch.Tensor) -> Any:
+        return model.wide(shared), {"rows": model.table(rows).sum(0)}
+
+    def other(x: torch.Tensor) -> Any:
+        return x - shared, {"rows": shared.softmax(-1).sum(0)}
+
+    return torch.cond(x.sum() > 0, chosen, other, (x,))
+
+
+def nested(model: _Model, x: torch.Tensor, rows: torch.Tensor) -> Any:
+    def inner(x: torch.Tensor) -> torch.Tensor:
+        return torch.cond(x.max() > 1, model.wide, lambda x: model.first(x).softmax(-1), (x,))
+
+    chosen = torch.cond(x.sum() > 0, inner, lambda x: model.first(x) * 2, (x,))
+    return torch.cond(chosen.mean() > 0, model.wide, lambda x: x + model.table(rows), (chosen,))
+
+
+def on_a_written_buffer(model: _Model, x: torch.Tensor, rows: torch.Tensor) -> Any:
+    def chosen(x: torch.Tensor) -> torch.Tensor:
+        return model.wide(x).sum(0) + model.state
+
+    model.state.copy_(torch.cond(x.sum() > 0, chosen, lambda x: model.state * 1, (x,)))
+    return model.state + 1
+
+
+def by_hand(model: _Model, x: torch.Tensor, rows: torch.Tensor) -> Any:
+    """A selection by one bool is a branch, too."""
+    return torch.where((x > 1).any(), model.wide(x), model.first(x))
+
+
+_FUNCTIONS = [one, several_results, nested, on_a_written_buffer, by_hand]
+
+
+@pytest.mark.parametrize("backend", ["portable", "xnnpack"])
+@pytest.mark.parametrize("function", _FUNCTIONS)
+def test_both_answers_at_several_sizes(function: Callable[..., Any], backend: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    model = _Model(function).eval()
+    inputs = {"x": torch.randn(3, 8, generator=generator), "rows": torch.tensor([0, 3, 1])}
+    program = ExecutorchExporter().export(model, inputs, {"dynamic": True, "backend": backend})
+    assert program.call_counts["aten::_local_scalar_dense"] >= 1
+    model.state.zero_()
+    for rows in (3, 1, 6):
+        x = torch.randn(rows, 8, generator=generator)
+        places = torch.arange(rows) % 4
+        for data in (x, -x, x.abs(), -x.abs(), 3 * x.abs(), 0.1 * x.abs()):
+            actual, expected = program(x=data, rows=places), model(data, places)
+            leaves = torch.utils._pytree.tree_leaves(expected)
+            actual = [actual] if isinstance(actual, torch.Tensor) else actual
+            for ours, eager in zip(torch.utils._pytree.tree_leaves(actual), leaves, strict=True):
+                torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["portable", "xnnpack"])
+def test_what_is_not_chosen_does_not_run(backend: str) -> None:
+    """Rows that the table does not have are an error of the kernel."""
+    model = _Model(one).eval()
+    x = torch.rand(3, 8)
+    rows = torch.tensor([0, 1, 2])
+    program = ExecutorchExporter().export(model, {"x": x, "rows": rows}, {"backend": backend})
+    beyond = torch.tensor([0, 99, 2])
+    torch.testing.assert_close(program(x=-x, rows=beyond), model(-x, beyond))
+    with pytest.raises(Exception, match="0x12"):
+        program(x=x, rows=beyond)
+
+
+def test_elementwise_functions_are_selected() -> None:
+    model = _Model(lambda model, x, rows: torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,)))
+    inputs = {"x": torch.rand(3, 8), "rows": torch.tensor([0])}
+    program = ExecutorchExporter().export(model.eval(), inputs, {"backend": "portable"})
+    assert program.call_counts["aten::where.self_out"] == 1
+    assert "aten::_local_scalar_dense" not in program.call_counts
