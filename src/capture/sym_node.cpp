@@ -152,6 +152,8 @@ c10::SymNode TracedSymNode::compare(const c10::SymNode& other, Relation relation
     const Predicate same = (a && b) || (!a && !b);
     return make(relation == Relation::kNe ? !same : same);
   }
+  if (is_bool())
+    return c10::make_intrusive<TracedSymNode>(decided_number(), symbols_)->compare(other, relation);
   if (is_int() && std::holds_alternative<Expr>(right)) {
     return make(Predicate::compare(symbols_->resolve(std::get<Expr>(value_)), relation,
                                    symbols_->resolve(std::get<Expr>(right))));
@@ -193,7 +195,9 @@ c10::SymNode TracedSymNode::round_value(Rounding rounding) {
 
 c10::SymNode TracedSymNode::unary_real(RealOp op) { return make(Real::unary(op, as_real(value_))); }
 
-c10::SymNode TracedSymNode::sym_float() { return make(as_real(value_)); }
+c10::SymNode TracedSymNode::sym_float() {
+  return make(as_real(is_bool() ? SymbolicValue(decided_number()) : value_));
+}
 c10::SymNode TracedSymNode::clone() { return make(value_); }
 c10::SymNode TracedSymNode::wrap_int(int64_t value) { return make(Expr(value)); }
 c10::SymNode TracedSymNode::wrap_float(double value) { return make(Real(value)); }
@@ -206,7 +210,7 @@ std::optional<bool> TracedSymNode::known(bool assume_sizes) const {
 }
 
 int64_t TracedSymNode::guard_int(const char*, int64_t) {
-  if (is_bool()) return guard_bool(nullptr, 0) ? 1 : 0;
+  if (is_bool()) return decided_number().constant();
   if (!is_int()) throw Error(ErrorCode::kInternal, "int() of a symbolic float: " + str());
   const Expr expr = symbols_->resolve(std::get<Expr>(value_));
   if (expr.is_constant()) return expr.constant();
@@ -223,6 +227,9 @@ bool TracedSymNode::guard_bool(const char* file, int64_t) {
   const Place place = current_place();
   return symbols_->guard(condition, GuardKind::kDecision, place.source, place.module_path);
 }
+
+// A bool where an int is needed is decided, as by int().
+Expr TracedSymNode::decided_number() { return guard_bool(nullptr, 0) ? 1 : 0; }
 
 double TracedSymNode::guard_float(const char*, int64_t) {
   const Real real = symbols_->resolve(as_real(value_));

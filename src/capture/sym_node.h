@@ -95,6 +95,7 @@ class TracedSymNode final : public c10::SymNodeImpl {
  private:
   c10::SymNode make(SymbolicValue value) const;
   c10::SymNode compare(const c10::SymNode& other, Relation relation);
+  Expr decided_number();
   // Integer arithmetic when both are ints, else `op` on floats.
   template <typename IntegerOp>
   c10::SymNode arithmetic(const c10::SymNode& other, IntegerOp integer_op, RealOp real_op);

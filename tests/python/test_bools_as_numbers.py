@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from portwright.errors import GuardViolatedError
 from portwright.exporters import DynamoExporter, ExecutorchExporter, OnnxExporter
 
 _ROWS = [1.0, -2.0, 5.0, 4.0]
@@ -72,3 +73,15 @@ def test_follow_data_and_sizes(name: str, export: Any, tmp_path: Path) -> None:
         result = program(x=x)
         actual = result[0] if isinstance(result, (list, tuple)) else result
         torch.testing.assert_close(actual, model(x))
+
+
+@pytest.mark.parametrize(
+    "number", [lambda n: n == 1, lambda n: n + 2, int, torch.sym_float], ids=range(4)
+)
+def test_decided_where_an_int_is_needed(number: Callable[..., Any]) -> None:
+    model = _Model(lambda _, x: x * number(_any(x))).eval()
+    sample = torch.tensor(_ROWS)
+    module = DynamoExporter().export(model, {"x": sample}, {"dynamic": True}).module()
+    torch.testing.assert_close(module(x=sample), model(sample))
+    with pytest.raises(GuardViolatedError, match=r"u\d != 0"):
+        module(x=-sample.abs())

@@ -52,6 +52,9 @@ def test_equals_eager_in_executorch(name: str, backend: str) -> None:
         lambda x: torch.arange((x > 0).sum().item()) + 1,
         lambda x: x[x[:, 0] > 0, 1:],
         lambda x: (x * 2).round().unique_consecutive(return_inverse=True, return_counts=True),
+        lambda x: (x * 2).round().unique(),
+        lambda x: (x * 2).round().unique(return_inverse=True, return_counts=True),
+        lambda x: x.long().unique(return_counts=True),
         lambda x: x.repeat_interleave((x[:, 0] * 2).abs().long(), dim=0),
     ],
 )

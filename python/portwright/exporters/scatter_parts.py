@@ -1,4 +1,5 @@
-"""Reductions by index, made of comparisons with each place, and products of groups of rows."""
+"""Reductions by index, made of comparisons with each place, distinct elements, and products of
+groups of rows."""
 
 from __future__ import annotations
 
@@ -80,6 +81,15 @@ def _put_first(x: Tensor, part: Tensor, dims: list[int]) -> Tensor:
     return x.slice_scatter(_put_first(x.narrow(dim, 0, length), part, others), dim, 0, length)
 
 
+def unique(
+    x: Tensor, ordered: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    flat, place = x.reshape(-1).sort(stable=True)
+    values, inverse, counts = torch.unique_consecutive(flat, True, True)
+    back = torch.zeros_like(place).scatter(0, place, inverse)
+    return values, back.reshape(x.shape), counts
+
+
 def _members(count: Any, ends: Tensor) -> Tensor:
     """[group, row]: the rows from the end of the group before on."""
     row = torch.arange(count)
@@ -116,6 +126,7 @@ def grouped_mm(
 
 PARTS: dict[str, Any] = {
     "aten.scatter_reduce.two": scatter_reduce,
+    "aten._unique2.default": unique,
     "aten._grouped_mm.default": grouped_mm,
     "transformers.grouped_mm_fallback.default": grouped_mm,
 }
