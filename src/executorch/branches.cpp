@@ -193,6 +193,10 @@ class BranchFinder {
   void arrange(const std::vector<size_t>& list) {
     for (const size_t i : list) unit_[i] = kNone;
     const std::vector<Group> found = branches(list);
+    if (found.empty()) {
+      plan_.order.insert(plan_.order.end(), list.begin(), list.end());
+      return;
+    }
     // Units: a branch at its first node, or a node.
     std::vector<size_t> first(found.size(), kNone);
     std::unordered_map<size_t, size_t> head;  // by node
@@ -235,12 +239,13 @@ class BranchFinder {
       if (unit == head.end() || unit->second == head.at(before)) return;
       if (readers[head.at(before)].insert(unit->second).second) ++waits[unit->second];
     };
-    for (size_t k = 0; k < list.size(); ++k) {
-      for_each_output(graph_.nodes[list[k]], [&](ValueId id) {
-        for (const size_t user : users_[id]) comes_after(user, list[k]);
+    size_t binding = kNone;  // whose symbol all later nodes may need
+    for (const size_t i : list) {
+      for_each_output(graph_.nodes[i], [&](ValueId id) {
+        for (const size_t user : users_[id]) comes_after(user, i);
       });
-      if (!binds_symbol(graph_.nodes[list[k]])) continue;
-      for (size_t later = k + 1; later < list.size(); ++later) comes_after(list[later], list[k]);
+      if (binding != kNone) comes_after(i, binding);
+      if (binds_symbol(graph_.nodes[i])) binding = i;
     }
     std::priority_queue<size_t, std::vector<size_t>, std::greater<>> ready;
     for (const size_t i : list) {

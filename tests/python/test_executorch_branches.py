@@ -61,12 +61,30 @@ def on_a_written_buffer(model: _Model, x: torch.Tensor, rows: torch.Tensor) -> A
     return model.state + 1
 
 
+def around_sizes_from_data(model: _Model, x: torch.Tensor, rows: torch.Tensor) -> Any:
+    """Choices by one condition before and after a size that depends on the first."""
+    holds = x.sum() > 0
+    first = torch.cond(holds, model.wide, model.first, (x,))
+    count = (first > 0).sum().item()
+    second = torch.cond(holds, lambda x: model.wide(x) * count, model.first, (x,))
+    selected = x[x[:, 0] > 0]
+    third = torch.cond(holds, model.first, model.wide, (selected,))
+    return first, torch.arange(count), second + first, third
+
+
 def by_hand(model: _Model, x: torch.Tensor, rows: torch.Tensor) -> Any:
     """A selection by one bool is a branch, too."""
     return torch.where((x > 1).any(), model.wide(x), model.first(x))
 
 
-_FUNCTIONS = [one, several_results, nested, on_a_written_buffer, by_hand]
+_FUNCTIONS = [
+    one,
+    several_results,
+    nested,
+    on_a_written_buffer,
+    around_sizes_from_data,
+    by_hand,
+]
 
 
 @pytest.mark.parametrize("backend", ["portable", "xnnpack"])
