@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from portwright import _core
-from portwright.exporters import fourier_parts, operator_parts
+from portwright.exporters import fourier_parts, operator_parts, recurrent_parts
 
 # torch.dtype by the number that operators are called with (c10/core/ScalarType.h).
 _DTYPES = dict(
@@ -84,7 +84,8 @@ def _table() -> dict[str, _Call]:
             table[str(op)] = _Call(op, op.decompose)
     for op, function in torch._decomp.core_aten_decompositions().items():  # type: ignore[no-untyped-call]
         table[str(op)] = _Call(op, function)
-    for name, function in (operator_parts.PARTS | fourier_parts.PARTS).items():
+    parts = operator_parts.PARTS | fourier_parts.PARTS | recurrent_parts.PARTS
+    for name, function in parts.items():
         _, packet_name, overload = name.split(".")
         table[name] = _Call(getattr(getattr(torch.ops.aten, packet_name), overload), function)
     return table
