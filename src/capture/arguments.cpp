@@ -17,8 +17,8 @@ namespace {
 namespace py = pybind11;
 
 // torch's Python bindings turn `tensor + symint` into a wrapped scalar tensor that holds 7777777 (a
-// NaN for a SymFloat) and carry the symbolic number in a Python attribute. Without this look-up the
-// marker value itself would be computed with.
+// NaN for a SymFloat, true for a SymBool) and carry the symbolic number in a Python attribute.
+// Without this look-up the marker value itself would be computed with.
 constexpr int64_t kSymIntMarker = 7777777;
 
 bool may_hide_symbol(const at::Tensor& tensor) {
@@ -26,6 +26,7 @@ bool may_hide_symbol(const at::Tensor& tensor) {
   if (tensor.scalar_type() == at::kLong) {
     return *static_cast<const int64_t*>(tensor.const_data_ptr()) == kSymIntMarker;
   }
+  if (tensor.scalar_type() == at::kBool) return *static_cast<const bool*>(tensor.const_data_ptr());
   return tensor.scalar_type() == at::kDouble &&
          std::isnan(*static_cast<const double*>(tensor.const_data_ptr()));
 }
@@ -38,6 +39,7 @@ std::optional<Argument> hidden_symbol(const at::Tensor& tensor) {
   const py::object number = object.attr("_wrapped_number");
   if (torch::is_symint(number)) return to_expr(number.cast<c10::SymInt>());
   if (torch::is_symfloat(number)) return to_real(number.cast<c10::SymFloat>());
+  if (torch::is_symbool(number)) return to_predicate(number.cast<c10::SymBool>());
   return std::nullopt;
 }
 
@@ -61,6 +63,11 @@ Argument tensor_argument(Tracer& tracer, const at::Tensor& tensor) {
   if (!tensor.defined()) return None{};
   if (!TracedTensorImpl::of(tensor) && tensor.unsafeGetTensorImpl()->is_wrapped_number()) {
     Argument number = wrapped_number(tensor);
+    if (const auto* condition = std::get_if<Predicate>(&number)) {
+      // Unlike that of other numbers, its dtype is the same as a tensor's where types are promoted.
+      return ValueRef{tracer.record_one("aten.scalar_tensor.default",
+                                        {*condition, DType::kBool, None{}, None{}, None{}})};
+    }
     if (!std::holds_alternative<None>(number)) return number;
   }
   return ValueRef{value_of(tracer, tensor)};

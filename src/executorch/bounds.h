@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,12 +13,15 @@
 
 namespace portwright {
 
+class BoxRange;
+
 class Bounds {
  public:
   // A bound for each symbol of the program (by SymbolId), at least its hint.
   Bounds(const SymbolTable& symbols, std::vector<int64_t> upper);
 
-  // What is known of the expression when every symbol lies between its least value and its bound.
+  // What is known of the expression when every symbol lies between its least value and its bound,
+  // and all guards hold.
   Interval range(const Expr& expr) const;
   int64_t upper(const Expr& expr) const;  // Error(kUnsupported) when there is none
   std::vector<int64_t> upper(const std::vector<Expr>& shape) const;
@@ -25,13 +29,8 @@ class Bounds {
   int64_t symbol(SymbolId id) const { return upper_.at(id); }
 
  private:
-  Interval range(const Atom& atom) const;
-  Interval symbol_range(SymbolId id) const;
-  Interval divisor(const Expr& expr) const;
-  Interval rounded(const Atom& atom) const;
-
-  const SymbolTable& symbols_;
   std::vector<int64_t> upper_;
+  std::shared_ptr<BoxRange> ranges_;  // remembers what it has computed
 };
 
 // What a symbolic size can be at most where the model and the user's Dim(max=) do not say.

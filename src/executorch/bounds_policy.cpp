@@ -94,7 +94,8 @@ class Chooser {
         set(bound_symbol(node), from_data(bound_symbol(node)));
       if (!is_loop(node)) continue;
       const LoopNode loop = as_loop(node);
-      upper_.at(loop.counter) = std::max<int64_t>(Bounds(symbols_, upper_).upper(loop.trips), 1);
+      upper_.at(loop.counter) = std::max<int64_t>(so_far().upper(loop.trips), 1);
+      known_.insert(loop.counter);
       set_from_data(loop.body);
     }
   }
@@ -107,7 +108,16 @@ class Chooser {
         std::find(kSelections.begin(), kSelections.end(), node.op) != kSelections.end();
     if (!selects) return from_data(id);
     const ValueId from = std::get<ValueRef>(node.arguments.at(0)).id;
-    return Bounds(symbols_, upper_).upper(product(graph.type(from).shape));
+    return so_far().upper(product(graph.type(from).shape));
+  }
+
+  // What guards say of a symbol that has no bound yet says nothing of others.
+  Bounds so_far() const {
+    std::vector<int64_t> upper = upper_;
+    for (SymbolId id = 0; id < upper.size(); ++id) {
+      if (!known_.contains(id)) upper[id] = Interval::kInfinity;
+    }
+    return Bounds(symbols_, std::move(upper));
   }
 
   void check_names() const {

@@ -264,10 +264,7 @@ void PteEmitter::emit_delegate(const Node& node) {
   for (ValueId id : lowered.inputs) args.push_back(tensor(id));
   for (ValueId id : std::get<ValueList>(node.outputs.at(0))) args.push_back(result(id));
   for (PteNamedData& data : lowered.named_data) {
-    const bool known =
-        std::any_of(model_.named_data.begin(), model_.named_data.end(),
-                    [&](const PteNamedData& other) { return other.key == data.key; });
-    if (!known) model_.named_data.push_back(std::move(data));
+    if (named_.insert(data.key).second) model_.named_data.push_back(std::move(data));
   }
   method_.delegates.push_back(std::move(lowered.delegate));
   const auto index = static_cast<uint32_t>(method_.delegates.size() - 1);

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,7 @@ class PteEmitter {
   PteEmitter(const Program& program, const Bounds& bounds, PteModel& model, PteMethod& method)
       : program_(program), bounds_(bounds), model_(model), method_(method) {
     scopes_.emplace_back().graph = &program.graph;
+    for (const PteNamedData& data : model.named_data) named_.insert(data.key);
   }
 
   void set_delegate_lowering(LowerDelegate lower) { lower_delegate_ = std::move(lower); }
@@ -126,6 +128,7 @@ class PteEmitter {
   std::unordered_map<ValueId, ValueId> written_to_;  // results that an input or buffer ends up with
   size_t at_ = 0;                                    // the node that is emitted
   std::map<PteOperator, uint32_t> operators_;
+  std::unordered_set<std::string> named_;  // keys of the model's named data
   std::map<int64_t, PteId> integers_;
   std::map<uint64_t, PteId> doubles_;  // by their bits
   std::map<std::string, PteId> texts_;

@@ -219,6 +219,8 @@ std::string Emitter::tensor(const Argument& argument, DType dtype) {
   }
   if (const auto number = constant_number(argument)) return scalar(*number, dtype);
   if (const auto* real = std::get_if<Real>(&argument)) return scalar_real(*real, dtype);
+  if (const auto* predicate = std::get_if<Predicate>(&argument))
+    return cast(condition(*predicate), DType::kBool, dtype);
   throw Error(ErrorCode::kUnsupported, "an operand is neither a tensor nor a number");
 }
 

@@ -81,6 +81,8 @@ class Emitter {
   std::string shape(std::span<const Expr> exprs);
   // Symbolic float as a 0-D tensor.
   std::string scalar_real(const Real& real, DType dtype);
+  // Whether a condition holds, a 0-D bool.
+  std::string condition(const Predicate& predicate);
 
   // Common small steps.
   std::string reshape(const std::string& value, std::span<const Expr> from,

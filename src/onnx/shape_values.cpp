@@ -204,4 +204,29 @@ std::string Emitter::scalar_real(const Real& real, DType dtype) {
   return cast(real_value(real), DType::kFloat64, dtype);
 }
 
+std::string Emitter::condition(const Predicate& predicate) {
+  if (const auto constant = predicate.maybe_constant())
+    return scalar(*constant ? 1 : 0, DType::kBool);
+  std::vector<std::string> operands;
+  for (const Predicate& operand : predicate.operands()) operands.push_back(condition(operand));
+  switch (predicate.kind()) {
+    case Predicate::Kind::kAnd: return op("And", operands);
+    case Predicate::Kind::kOr: return op("Or", operands);
+    case Predicate::Kind::kNot: return op("Not", operands);
+    case Predicate::Kind::kInteger:
+      operands = {scalar_int(predicate.expr()), scalar_int(Expr(0))};
+      break;
+    default: operands = {real_value(predicate.left()), real_value(predicate.right())}; break;
+  }
+  switch (predicate.relation()) {
+    case Relation::kEq: return op("Equal", operands);
+    case Relation::kNe: return op("Not", {op("Equal", operands)});
+    case Relation::kLt: return op("Less", operands);
+    case Relation::kLe: return op("LessOrEqual", operands);
+    case Relation::kGt: return op("Greater", operands);
+    case Relation::kGe: break;
+  }
+  return op("GreaterOrEqual", operands);
+}
+
 }  // namespace portwright

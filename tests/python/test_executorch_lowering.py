@@ -1,27 +1,16 @@
 """Every operator of the ONNX lowering's tests on ExecuTorch's runtime, against eager: by the
-runtime's own kernels, and with XNNPACK's delegate.
-
-What the runtime cannot do is one clear error: those cases are listed with what it says.
-"""
+runtime's own kernels, and with XNNPACK's delegate."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from portwright.errors import PortwrightError
 from portwright.exporters import ExecutorchExporter
 from portwright.verify import verify
 from test_onnx_lowering import CASES, _Module
 
 pytest.importorskip("executorch", reason="executorch, whose runtime runs .pte files, is absent")
-
-_REFUSED = {
-    "conv_transpose3d": "a transposed convolution over three dims",
-    "max_pool3d": "aten.max_pool3d_with_indices.default",
-    "local_response_norm": "aten.avg_pool3d.default",
-    "grouped_mm": "transformers.grouped_mm_fallback.default",
-} | {name: "aten.scatter_reduce.two" for name in CASES if name.startswith("scatter_reduce")}
 
 
 def _export(name: str, backend: str) -> tuple[object, torch.nn.Module, dict[str, torch.Tensor]]:
@@ -43,7 +32,7 @@ def _export(name: str, backend: str) -> tuple[object, torch.nn.Module, dict[str,
 
 
 @pytest.mark.parametrize("backend", ["portable", "xnnpack"])
-@pytest.mark.parametrize("name", sorted(set(CASES) - set(_REFUSED)))
+@pytest.mark.parametrize("name", sorted(CASES))
 def test_equals_eager_in_executorch(name: str, backend: str) -> None:
     program, model, inputs = _export(name, backend)
     results = verify(program.captured, model, inputs, program)  # type: ignore[attr-defined, arg-type]
@@ -51,13 +40,6 @@ def test_equals_eager_in_executorch(name: str, backend: str) -> None:
     for result in results:
         assert not result.problems, (result.name, result.problems)
         assert not result.refused, (result.name, result.refused)
-
-
-@pytest.mark.parametrize("name", sorted(_REFUSED))
-def test_what_the_runtime_cannot_do_is_said(name: str) -> None:
-    with pytest.raises(PortwrightError, match=_REFUSED[name]) as caught:
-        _export(name, "portable")
-    assert "test_onnx_lowering.py:" in str(caught.value)
 
 
 @pytest.mark.parametrize(

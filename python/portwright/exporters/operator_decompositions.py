@@ -10,7 +10,21 @@ from typing import Any
 import torch
 
 from portwright import _core
-from portwright.exporters import fourier_parts, operator_parts, recurrent_parts
+from portwright.exporters import (
+    fourier_parts,
+    operator_parts,
+    recurrent_parts,
+    scatter_parts,
+    volume_parts,
+)
+
+_PARTS = (
+    operator_parts.PARTS
+    | fourier_parts.PARTS
+    | recurrent_parts.PARTS
+    | scatter_parts.PARTS
+    | volume_parts.PARTS
+)
 
 # torch.dtype by the number that operators are called with (c10/core/ScalarType.h).
 _DTYPES = dict(
@@ -73,6 +87,12 @@ def find(name: str) -> Callable[..., Any] | None:
     return _table().get(name)
 
 
+def _operator(namespace: str, packet_name: str, overload: str) -> torch._ops.OpOverload | None:
+    """None where the library that defines it is not there."""
+    packet = getattr(getattr(torch.ops, namespace), packet_name, None)
+    return None if packet is None else getattr(packet, overload)
+
+
 @functools.cache
 def _table() -> dict[str, _Call]:
     """Made when the first operator without a lowering is met: it takes a while."""
@@ -84,8 +104,8 @@ def _table() -> dict[str, _Call]:
             table[str(op)] = _Call(op, op.decompose)
     for op, function in torch._decomp.core_aten_decompositions().items():  # type: ignore[no-untyped-call]
         table[str(op)] = _Call(op, function)
-    parts = operator_parts.PARTS | fourier_parts.PARTS | recurrent_parts.PARTS
-    for name, function in parts.items():
-        _, packet_name, overload = name.split(".")
-        table[name] = _Call(getattr(getattr(torch.ops.aten, packet_name), overload), function)
+    for name, function in _PARTS.items():
+        op = _operator(*name.split("."))
+        if op is not None:
+            table[name] = _Call(op, function)
     return table

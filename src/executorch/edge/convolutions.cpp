@@ -57,12 +57,6 @@ void conv(const EdgeCall& call) {
   give_convolution(call, c);
 }
 
-void convolution(const EdgeCall& call) {
-  if (call.type(1).rank() > 4)
-    throw Error(ErrorCode::kUnsupported, "a transposed convolution over three dims");
-  call.kernel(call.node.op, call.node.arguments);
-}
-
 // Padding "same" is dilation * (kernel - 1), of which the odd one goes behind.
 Convolution read_padded(const EdgeCall& call) {
   Convolution c = read(call);
@@ -146,6 +140,21 @@ void conv3d(const EdgeCall& call) {
 }
 
 void conv3d_padded(const EdgeCall& call) { give_conv3d(call, read_padded(call)); }
+
+// (x, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
+void convolution(const EdgeCall& call) {
+  const size_t dims = spatial_rank(call);
+  const bool transposed = std::get<bool>(call.arg(6));
+  if (dims < 3) return call.kernel(call.node.op, call.node.arguments);
+  if (transposed) {
+    throw Error(ErrorCode::kUnsupported,
+                "aten.convolution, transposed and over three dims: call "
+                "torch.nn.functional.conv_transpose3d instead");
+  }
+  give_conv3d(call, {with_batch(call), call.tensor(1), call.arg(2), by_dim(call, 3, dims),
+                     by_dim(call, 4, dims), by_dim(call, 5, dims), IntList(dims, Expr(0)), false,
+                     std::get<Expr>(call.arg(8))});
+}
 
 }  // namespace
 

@@ -1,7 +1,9 @@
-// Tensors that are made: all of one number, or counted up.
+// Tensors that are made: all of one number, or counted up; and numbers that are read out of
+// tensors.
 #include <array>
 
 #include "executorch/edge/lowering.h"
+#include "ir/data_symbols.h"
 
 namespace portwright {
 namespace {
@@ -32,10 +34,19 @@ void arange_from(const EdgeCall& call) {
               {call.arg(0), call.arg(1), Expr(1), call.result().dtype, None{}, None{}, None{}});
 }
 
+// The runtime has arithmetic on ints and floats only, not on the bool that a bool tensor holds.
+void bind_item(const EdgeCall& call) {
+  const ValueId from = call.tensor(0);
+  const bool is_bool = call.out.type(from).dtype == DType::kBool;
+  call.out.kernel(call.node.op,
+                  {ValueRef{is_bool ? call.out.cast(from, DType::kInt64) : from}, call.arg(1)},
+                  std::vector<Output>{});
+}
+
 }  // namespace
 
 std::span<const EdgeLowering> factory_edges() {
-  static constexpr std::array kRows = {
+  static const std::array kRows = {
       EdgeLowering{"aten.zeros.default", zeros},
       EdgeLowering{"aten.zeros_like.default", zeros},
       EdgeLowering{"aten.new_zeros.default", zeros},
@@ -50,6 +61,7 @@ std::span<const EdgeLowering> factory_edges() {
       EdgeLowering{"aten.new_full.default", new_full},
       EdgeLowering{"aten.arange.default", arange},
       EdgeLowering{"aten.arange.start", arange_from},
+      EdgeLowering{kBindItem, bind_item},
   };
   return kRows;
 }

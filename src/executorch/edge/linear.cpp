@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "executorch/edge/lowering.h"
+#include "ir/broadcast.h"
 
 namespace portwright {
 namespace {
@@ -22,7 +23,7 @@ Shape leading(const EdgeWriter& out, ValueId id) {
 
 // [a, n, k] x [a, k, m] for any leading dims, which broadcast.
 ValueId batched(EdgeWriter& out, ValueId a, ValueId b) {
-  const Shape batch = out.broadcast(leading(out, a), leading(out, b));
+  const Shape batch = broadcast(leading(out, a), leading(out, b));
   const Expr count = product(batch);
   const Expr rows = size_from_end(out, a, 2);
   const Expr inner = size_from_end(out, a, 1);

@@ -41,7 +41,7 @@ EdgeFn find_edge_lowering(std::string_view op) {
 std::vector<std::string> edge_operators() {
   std::vector<std::string> names = kernel_operators();
   for (const auto& [op, lower] : table()) names.emplace_back(op);
-  names.insert(names.end(), {kBindItem, kBindSize, kLoop});
+  names.insert(names.end(), {kBindSize, kLoop});
   return names;
 }
 

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "executorch/edge/lowering.h"
+#include "ir/broadcast.h"
 
 namespace portwright {
 namespace {
@@ -127,7 +128,7 @@ void count_before(const EdgeCall& call, ValueId x, ValueId boundaries, bool righ
   std::vector<Expr> wide = out.type(x).shape;
   wide.emplace_back(1);
   const ValueId element = out.view(x, wide);
-  TensorType type{DType::kBool, out.broadcast(wide, out.type(boundaries).shape), {}};
+  TensorType type{DType::kBool, broadcast(wide, out.type(boundaries).shape), {}};
   const ValueId before = out.add(right ? "aten.le.Tensor" : "aten.lt.Tensor",
                                  {ValueRef{boundaries}, ValueRef{element}}, type);
   const auto last = static_cast<int64_t>(wide.size()) - 1;

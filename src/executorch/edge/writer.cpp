@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "executorch/edge/lowering.h"
+#include "ir/broadcast.h"
 
 namespace portwright {
 
@@ -73,19 +74,6 @@ ValueId EdgeWriter::permute(ValueId id, const std::vector<int64_t>& order) {
   }
   if (std::is_sorted(order.begin(), order.end())) return id;
   return kernel("aten.permute.default", {ValueRef{id}, dims}, permuted);
-}
-
-std::vector<Expr> EdgeWriter::broadcast(const std::vector<Expr>& a,
-                                        const std::vector<Expr>& b) const {
-  std::vector<Expr> shape = a.size() >= b.size() ? a : b;
-  const std::vector<Expr>& other = a.size() >= b.size() ? b : a;
-  const size_t skipped = shape.size() - other.size();
-  for (size_t i = 0; i < other.size(); ++i) {
-    Expr& size = shape[skipped + i];
-    const bool known = !size.is_constant() && other[i].is_constant() && !other[i].is_constant(1);
-    if (size.is_constant(1) || known) size = other[i];
-  }
-  return shape;
 }
 
 ValueId EdgeWriter::binary(const std::string& op, ValueId a, ValueId b) {

@@ -61,8 +61,6 @@ class EdgeWriter {
   // Over dims, which stay as 1 ("aten.mean.dim", "aten.sum.dim_IntList").
   ValueId reduced(const std::string& op, ValueId id, const std::vector<int64_t>& dims);
 
-  std::vector<Expr> broadcast(const std::vector<Expr>& a, const std::vector<Expr>& b) const;
-
   std::vector<Node> take() { return std::move(nodes_); }
 
  private:

@@ -98,7 +98,4 @@ class XnnBuilder {
   std::map<std::string, XnnId> constants_;
 };
 
-// Shape a and shape b broadcast.
-Shape broadcast(const Shape& a, const Shape& b);
-
 }  // namespace portwright

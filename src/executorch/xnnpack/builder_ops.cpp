@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "executorch/xnnpack/builder.h"
+#include "ir/broadcast.h"
 
 namespace portwright {
 namespace {
@@ -60,18 +61,6 @@ std::optional<std::vector<std::vector<size_t>>> merged_dims(const Shape& from, c
 }
 
 }  // namespace
-
-Shape broadcast(const Shape& a, const Shape& b) {
-  Shape shape(std::max(a.size(), b.size()), Expr(1));
-  for (size_t i = 0; i < shape.size(); ++i) {
-    const Expr left = i < a.size() ? a[a.size() - 1 - i] : Expr(1);
-    const Expr right = i < b.size() ? b[b.size() - 1 - i] : Expr(1);
-    // Two sizes that are equal may be written differently: the constant says more.
-    const bool is_right = left.is_constant(1) || (right.is_constant() && !right.is_constant(1));
-    shape[shape.size() - 1 - i] = is_right ? right : left;
-  }
-  return shape;
-}
 
 XnnId XnnBuilder::add_node(XnnNode node, Shape shape) {
   const DType made = dtype(node.inputs.at(0));
