@@ -8,10 +8,10 @@ PYTHON := .venv/bin/python
 export HF_HUB_OFFLINE := 1
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
 
-.PHONY: help build demo test bench lint format tidy asan tsan clean
+.PHONY: help build demo test bench bench-executorch lint format tidy asan tsan clean
 
 help:  ## Show the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 .venv/.ready: scripts/setup.sh scripts/requirements.txt
 	@bash scripts/setup.sh
@@ -35,6 +35,11 @@ bench: build  ## Measure against the peers, as ratios
 	@$(PYTHON) bench/onnx.py
 	@$(PYTHON) bench/onnx_runtime.py
 	@$(PYTHON) bench/pt2.py
+
+bench-executorch: build  ## Measure .pte files against the peer's, which takes minutes and torchao
+	@$(PYTHON) -c "import torchao" 2>/dev/null || $(PYTHON) -m pip install -q torchao==0.18.0
+	@$(PYTHON) bench/executorch.py
+	@$(PYTHON) bench/executorch_runtime.py
 
 .venv/.lint: scripts/requirements-lint.txt .venv/.ready
 	@$(PYTHON) -m pip install -q -r scripts/requirements-lint.txt

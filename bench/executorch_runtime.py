@@ -4,54 +4,61 @@ python bench/executorch_runtime.py [CASE ...] [--keep FOLDER] [--rounds N]
 
 Every file of a case is exported in a process of its own; then each is loaded into one, their
 outputs are compared, and they are run in turn. What is printed is the median latency of each, the
-median of the ratios round by round, and the calls of kernels outside of the delegates.
+median of the ratios round by round, the calls of delegates and of kernels outside of them, and the
+kernels' share of the time: that of the same file without its delegates (without_delegates.py).
 `--keep` exports into a folder that stays, and takes what a former run left there.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-import onnx_runtime
+import cases
+import serving
+from without_delegates import write_without_delegates
 
 sys.path.pop(0)  # this folder: in it, executorch.py would be the package executorch
-SIDES = ["portwright", "peer"]
-PROCESSES = 5
-PAUSE = 0.05  # seconds; by then the threads of the process that ran before no longer spin
-CASES = ["prefill-128", "bert", "vit", "decode-256", "decode-1024"]
+CASES: dict[str, Callable[[], cases.Model]] = {
+    "prefill-128": cases.prefill,
+    "bert": cases.bert,
+    "vit": cases.vit,
+    "decode-256": partial(cases.decode, 256),
+    "decode-1024": partial(cases.decode, 1024),
+}
+MODEL = "model.pte"
+KERNELS = "kernels.pte"  # the same without its delegates
+FACTS = "facts.json"
 
 
 def export(case: str, side: str, folder: str) -> None:
-    """One artifact, `folder/model.pte`, and the names of its inputs in their order."""
-    model, inputs = onnx_runtime.CASES[case][1]()
-    if side == "portwright":
-        from portwright.exporters import ExecutorchConfig, ExecutorchExporter
-
-        program = ExecutorchExporter().export(model, inputs, ExecutorchConfig())
-        program.save(os.path.join(folder, "model.pte"))
-        names = program.input_names
-        facts = {"inputs": names, "calls": program.call_counts}
-    else:
+    """One artifact: both files and what is known of them."""
+    model, inputs = CASES[case]()
+    path = os.path.join(folder, MODEL)
+    if side == serving.PEER:
         from transformers.exporters import ExecutorchConfig, ExecutorchExporter
 
         exported = ExecutorchExporter().export(model, inputs, config=ExecutorchConfig())
-        with open(os.path.join(folder, "model.pte"), "wb") as file:
+        with open(path, "wb") as file:
             exported.program.write_to_file(file)
-        facts = {"inputs": _names_of_theirs(inputs), "calls": _calls(folder)}
-    with open(os.path.join(folder, "facts.json"), "w", encoding="utf-8") as file:
-        json.dump(facts, file)
+        names = _names_of_theirs(inputs)
+    else:
+        from portwright.exporters import ExecutorchConfig, ExecutorchExporter
+
+        program = ExecutorchExporter().export(model, inputs, ExecutorchConfig())
+        program.save(path)
+        names = program.input_names
+    write_without_delegates(path, os.path.join(folder, KERNELS))
+    with open(os.path.join(folder, FACTS), "w", encoding="utf-8") as file:
+        json.dump({"inputs": names, **_calls(path)}, file)
 
 
 def _names_of_theirs(inputs: dict[str, Any]) -> list[str]:
@@ -66,134 +73,69 @@ def _names_of_theirs(inputs: dict[str, Any]) -> list[str]:
     return names
 
 
-def _calls(folder: str) -> dict[str, int]:
+def _calls(path: str) -> dict[str, int]:
+    """How many delegates a file calls, and how many kernels that are no arithmetic of sizes."""
     from portwright import _core
 
-    facts = json.loads(_core.inspect_pte(os.path.join(folder, "model.pte")))
-    method = facts["methods"]["forward"]
-    delegates = sum(item["delegates"] for item in method["delegated"].values())
-    return {**method["kernels"], "delegate": delegates}
+    method = json.loads(_core.inspect_pte(path))["methods"]["forward"]
+    sizes = ("executorch_prim::", "aten::sym_size")
+    return {
+        "delegates": sum(item["delegates"] for item in method["delegated"].values()),
+        "kernels": sum(n for name, n in method["kernels"].items() if not name.startswith(sizes)),
+    }
 
 
-def serve(case: str, side: str, folder: str) -> None:
-    """Loads an artifact; for each line on stdin runs it and prints the seconds.
-
-    The first line is a path that the artifact's result is saved to.
-    """
-    with contextlib.redirect_stdout(sys.stderr):
-        from executorch.extension.pybindings import portable_lib
-
-        model = onnx_runtime.CASES[case][1]()
-        module = portable_lib._load_for_executorch(os.path.join(folder, "model.pte"))
-        with open(os.path.join(folder, "facts.json"), encoding="utf-8") as file:
-            names = json.load(file)["inputs"]
-        feeds = onnx_runtime._feeds(model[1])
-        given = [torch.from_numpy(np.array(feeds[name])) for name in names]
-    for line in sys.stdin:
-        if line.strip():
-            np.save(line.strip(), module.run_method("forward", given)[0].numpy())
-        time.sleep(PAUSE)
-        start = time.perf_counter()
-        module.run_method("forward", given, clone_outputs=False)
-        print(time.perf_counter() - start, flush=True)
-
-
-class Served:
-    """An artifact in a process of its own."""
+class Artifact:
+    """A file and the same without its delegates, each with inputs of its own."""
 
     def __init__(self, case: str, side: str, folder: str):
-        command = [sys.executable, "-W", "ignore", __file__, "--serve", case, side, folder]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        from executorch.extension.pybindings import portable_lib
 
-    def __call__(self, save_to: str = "") -> float:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(save_to + "\n")
-        self._process.stdin.flush()
-        while True:  # the runtime prints to stdout, too
-            line = self._process.stdout.readline()
-            with contextlib.suppress(ValueError):
-                return float(line)
-            if not line:
-                sys.exit("an artifact ended: see above")
+        feeds = cases.feeds(CASES[case]()[1])
+        names = _facts(folder)["inputs"]
 
-    def close(self) -> None:
-        self._process.communicate()
+        def loaded(name: str) -> tuple[Any, list[torch.Tensor]]:
+            module = portable_lib._load_for_executorch(os.path.join(folder, name))
+            return module, [torch.from_numpy(np.array(feeds[item])) for item in names]
 
+        self._whole = loaded(MODEL)
+        self.runs = [partial(self._run, *self._whole), partial(self._run, *loaded(KERNELS))]
 
-def export_all(case: str, folder: str) -> dict[str, str]:
-    """The artifacts' folders by side; each is exported in a process of its own."""
-    folders = {}
-    for side in SIDES:
-        folders[side] = os.path.join(folder, f"{case}-{side}")
-        if os.path.isfile(os.path.join(folders[side], "facts.json")):
-            continue
-        os.makedirs(folders[side], exist_ok=True)
-        command = [sys.executable, "-W", "ignore", __file__, "--export", case, side, folders[side]]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            sys.exit(f"{case} {side} failed:\n{done.stderr[-2000:]}")
-    return folders
+    @staticmethod
+    def _run(module: Any, given: list[torch.Tensor]) -> None:
+        module.run_method("forward", given, clone_outputs=False)
+
+    def result(self) -> np.ndarray:
+        module, given = self._whole
+        return module.run_method("forward", given)[0].numpy()
 
 
-def check_results(case: str, found: dict[str, np.ndarray]) -> None:
-    """Nothing is measured that gives something else than the peer's."""
-    error = np.abs(found["portwright"] - found["peer"]).max() / np.abs(found["peer"]).max()
-    if error > 1e-3:
-        sys.exit(f"{case} differs from the peer's by {error:.1e}")
+def _facts(folder: str) -> dict[str, Any]:
+    with open(os.path.join(folder, FACTS), encoding="utf-8") as file:
+        return dict(json.load(file))
 
 
-def measure(case: str, folder: str, rounds: int) -> None:
-    """Prints the latencies of a case's artifacts and their ratios to ours, round by round."""
-    folders = export_all(case, folder)
-    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-    for _ in range(PROCESSES):
-        served = {side: Served(case, side, path) for side, path in folders.items()}
-        with tempfile.TemporaryDirectory() as results:
-            files = {side: os.path.join(results, f"{side}.npy") for side in SIDES}
-            for side, run in served.items():
-                run(files[side])
-            check_results(case, {side: np.load(file) for side, file in files.items()})
-        for _ in range(rounds):
-            for side, run in served.items():
-                seconds[side].append(run())
-        for run in served.values():
-            run.close()
-    ours = seconds[SIDES[0]]
-    for side, found in seconds.items():
-        ratio = statistics.median(b / a for a, b in zip(ours, found, strict=True))
-        with open(os.path.join(folders[side], "facts.json"), encoding="utf-8") as file:
-            calls = json.load(file)["calls"]
-        free = ("delegate", "executorch_prim::", "aten::sym_size")
-        outside = sum(n for name, n in calls.items() if not name.startswith(free))
-        size = os.path.getsize(os.path.join(folders[side], "model.pte"))
-        print(
-            f"{case:14}{side:12}{statistics.median(found) * 1e3:9.2f} ms {ratio:6.2f} x "
-            f"{calls.get('delegate', 0):4} delegates {outside:4} kernels {size / 1e6:8.1f} MB",
-            flush=True,
-        )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--keep", metavar="FOLDER")
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--export", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        serve(*options.serve)
-        return
-    if options.export:
-        export(*options.export)
-        return
-    with tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as own:
-        for case in options.cases or CASES:
-            measure(case, options.keep or own, options.rounds)
+def describe(folder: str, seconds: list[list[float]]) -> str:
+    """The end of an artifact's line."""
+    facts = _facts(folder)
+    share = statistics.median(kernels / whole for whole, kernels in seconds)
+    size = os.path.getsize(os.path.join(folder, MODEL))
+    return (
+        f"{facts['delegates']:4} delegates {facts['kernels']:4} kernels"
+        f"{100 * share:6.1f} % of the time {size / 1e6:8.1f} MB"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    serving.main(
+        serving.Bench(
+            script=__file__,
+            usage=__doc__,
+            cases=list(CASES),
+            sides=["portwright", serving.PEER],
+            processes=5,
+            export=export,
+            load=Artifact,
+            facts=describe,
+        )
+    )

@@ -121,6 +121,11 @@ def _parser() -> argparse.ArgumentParser:
         help="of ExecuTorch: what runs the model (default xnnpack)",
     )
     export.add_argument(
+        "--dtype",
+        choices=["float32", "float16", "bfloat16"],
+        help="of ExecuTorch: what weights and inputs are cast to (default: the backend's own)",
+    )
+    export.add_argument(
         "--upper-bound",
         type=int,
         metavar="N",
@@ -209,7 +214,7 @@ _FORMAT_OPTIONS = {
         "ort_fusions": "ort_fusions",
         "last_token_logits": "last_token_logits",
     },
-    "executorch": {"backend": "backend", "upper_bound": "upper_bounds"},
+    "executorch": {"backend": "backend", "dtype": "dtype", "upper_bound": "upper_bounds"},
 }
 
 

@@ -70,7 +70,7 @@ def _scan(combine_fn: Any, init: Any, xs: Any, additional: Any = ()) -> Any:
         (leaves, structure[0]), (items, structure[1]) = map(pytree.tree_flatten, (carry, out))
         return leaves, items
 
-    carried, stacked = _rounds("scan", xs[0].shape[0], list(init), step)
+    carried, stacked = rounds("scan", xs[0].shape[0], list(init), step)
     return tuple(map(pytree.tree_unflatten, (carried, stacked), structure))
 
 
@@ -83,7 +83,7 @@ def _map(function: Any, xs: Any, additional: Any = ()) -> Any:
         leaves, structure = pytree.tree_flatten(function(*items, *additional))
         return [], leaves
 
-    _, stacked = _rounds("map", xs[0].shape[0], [], step)
+    _, stacked = rounds("map", xs[0].shape[0], [], step)
     return pytree.tree_unflatten(stacked, structure)
 
 
@@ -107,7 +107,7 @@ def _associative_scan(operator: Any, leaves: Any, dim: int = 0, additional_input
     if isinstance(rest, int) and rest == 0:
         return leaves
     first = [leaf.select(dim, 0) for leaf in leaves]
-    _, stacked = _rounds("associative_scan", rest, first, step)
+    _, stacked = rounds("associative_scan", rest, first, step)
     return [
         torch.cat([one.unsqueeze(dim), others.movedim(0, dim)], dim)
         for one, others in zip(first, stacked, strict=True)
@@ -119,8 +119,10 @@ _torch_associative_scan = _ASSOCIATIVE_SCAN.generic_associative_scan
 Step = Callable[[list[Any], Any], tuple[list[Any], list[Any]]]
 
 
-def _rounds(name: str, count: Any, carried: list[Any], step: Step) -> tuple[list[Any], list[Any]]:
-    """Runs `step(carried, index)`, which gives what is carried on and an item for each result.
+def rounds(name: str, count: Any, carried: list[Any], step: Step) -> tuple[list[Any], list[Any]]:
+    """Runs `step(carried, index)` `count` times: a loop node where that is symbolic, else unrolled.
+
+    A step gives what is carried on and an item for each result.
 
     Returns:
         What is carried on last, and the items of all rounds stacked.

@@ -1,13 +1,14 @@
-"""Sample inputs for a model from its forward signature and config, for the command line."""
+"""Sample inputs: from forward's signature and config, for the command line; cast to a model."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import torch
 
+from portwright import tree
 from portwright.errors import InvalidArgumentError
 
 BATCH, LENGTH = 2, 8
@@ -38,6 +39,26 @@ def sample_inputs(model: Any, dynamic: bool) -> dict[str, Any]:
     if dynamic and main == "pixel_values" and "interpolate_pos_encoding" in parameters:
         inputs["interpolate_pos_encoding"] = True
     return inputs
+
+
+def cast_inputs(model: torch.nn.Module, inputs: MutableMapping[str, Any]) -> None:
+    """Brings tensors to the model's device, floating ones to its dtype; changes `inputs`."""
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        return
+    dtype = getattr(model, "dtype", parameter.dtype)
+
+    def fitted(tensor: torch.Tensor) -> torch.Tensor:
+        target = dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(device=parameter.device, dtype=target)
+
+    for name, value in inputs.items():
+        leaves, spec = tree.flatten(value)
+        if any(
+            t.device != parameter.device or (t.is_floating_point() and t.dtype != dtype)
+            for _, t in leaves
+        ):
+            inputs[name] = spec.unflatten([fitted(tensor) for _, tensor in leaves])
 
 
 def _ids(config: Any) -> torch.Tensor:

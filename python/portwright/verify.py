@@ -14,7 +14,7 @@ from portwright import tree
 from portwright.capture import CapturedProgram
 from portwright.differences import report
 from portwright.errors import GuardViolatedError
-from portwright.sample_inputs import padded
+from portwright.sample_inputs import cast_inputs, padded
 
 RUNTIME_TOLERANCE = 1e-3  # ONNX Runtime in fp32
 CAPTURE_TOLERANCE = 1e-4  # the interpreter, which runs eager's own kernels
@@ -90,9 +90,12 @@ def verify(
 ) -> list[Comparison]:
     """Runs the artifact (`run(**inputs)`) and eager on the sample and on other sizes.
 
-    An input that eager itself refuses is left out; one that only the artifact refuses is a problem,
-    unless a condition of the program that its notes name refuses it: that is in `refused`.
+    Floating inputs are cast to the model's dtype, as for the export. An input that eager itself
+    refuses is left out; one that only the artifact refuses is a problem, unless a condition of the
+    program that its notes name refuses it: that is in `refused`.
     """
+    inputs = dict(inputs)
+    cast_inputs(model, inputs)
     results = []
     training = [module for module in model.modules() if module.training]
     try:

@@ -1,5 +1,6 @@
 #include "capture/torch_weight.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <pybind11/pybind11.h>
 
@@ -9,25 +10,33 @@
 namespace portwright {
 namespace {
 
+// Module.to() gives a parameter other memory: what was captured keeps its own.
 class TorchWeightSource final : public WeightSource {
  public:
-  explicit TorchWeightSource(at::Tensor tensor) : tensor_(std::move(tensor)) {}
+  explicit TorchWeightSource(at::Tensor tensor)
+      : tensor_(std::move(tensor)), storage_(tensor_.storage()) {}
 
   ~TorchWeightSource() override {
     if (Py_IsInitialized() == 0) return;
     pybind11::gil_scoped_acquire gil;
     tensor_.reset();
+    storage_ = {};
   }
 
   std::span<const std::byte> bytes() const override {
-    const c10::Storage& storage = tensor_.storage();
-    return {static_cast<const std::byte*>(storage.data()), storage.nbytes()};
+    return {static_cast<const std::byte*>(storage_.data()), storage_.nbytes()};
   }
 
-  const at::Tensor& tensor() const { return tensor_; }
+  // The module's own tensor, or another one of the same memory where it has other memory by now.
+  at::Tensor tensor(const Weight& weight) const {
+    if (tensor_.storage().unsafeGetStorageImpl() == storage_.unsafeGetStorageImpl()) return tensor_;
+    const at::Tensor made = at::empty({0}, to_scalar_type(weight.dtype));
+    return made.set_(storage_, weight.storage_offset, weight.shape, weight.strides);
+  }
 
  private:
   at::Tensor tensor_;
+  c10::Storage storage_;
 };
 
 }  // namespace
@@ -44,7 +53,7 @@ Weight torch_weight(const at::Tensor& tensor) {
 
 at::Tensor weight_tensor(const Weight& weight) {
   if (const auto* torch_source = dynamic_cast<const TorchWeightSource*>(weight.source.get())) {
-    return torch_source->tensor();
+    return torch_source->tensor(weight);
   }
   const std::byte* bytes = weight.source->bytes().data() +
                            weight.storage_offset * static_cast<int64_t>(element_size(weight.dtype));

@@ -62,6 +62,14 @@ class Rewriter {
     return add("aten.transpose.int", {ValueRef{id}, Expr(a), Expr(b)}, std::move(type));
   }
 
+  // The value itself where it is of the dtype.
+  ValueId cast(ValueId id, DType dtype) {
+    if (graph_.type(id).dtype == dtype) return id;
+    return add("aten._to_copy.default",
+               {ValueRef{id}, dtype, None{}, None{}, None{}, false, None{}},
+               {dtype, graph_.type(id).shape, {}});
+  }
+
   std::vector<Node> take() { return std::move(nodes_); }
   const std::set<std::string>& notes() const { return notes_; }
 

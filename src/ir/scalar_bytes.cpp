@@ -30,6 +30,18 @@ uint16_t bfloat_bits(float value) {
   return static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
+template <typename T>
+std::vector<T> elements_of(const std::vector<std::byte>& bytes) {
+  std::vector<T> elements(bytes.size() / sizeof(T));
+  std::memcpy(elements.data(), bytes.data(), elements.size() * sizeof(T));
+  return elements;
+}
+
+[[noreturn]] void refuse_floats_of(DType dtype) {
+  throw Error(ErrorCode::kInternal, "a constant of type " + std::string(to_string(dtype)) +
+                                        " was taken for one of floats");
+}
+
 }  // namespace
 
 std::vector<std::byte> scalar_bytes(double value, DType dtype) {
@@ -48,6 +60,19 @@ std::vector<std::byte> scalar_bytes(double value, DType dtype) {
   }
   throw Error(ErrorCode::kUnsupported,
               "a constant of type " + std::string(to_string(dtype)) + " cannot be written");
+}
+
+std::vector<std::byte> bytes_of_floats(const std::vector<float>& values, DType dtype) {
+  if (dtype == DType::kFloat32) return bytes_of(values);
+  if (dtype != DType::kFloat16) refuse_floats_of(dtype);
+  return bytes_of(std::vector<_Float16>(values.begin(), values.end()));
+}
+
+std::vector<float> floats_of_bytes(const std::vector<std::byte>& bytes, DType dtype) {
+  if (dtype == DType::kFloat32) return elements_of<float>(bytes);
+  if (dtype != DType::kFloat16) refuse_floats_of(dtype);
+  const auto halves = elements_of<_Float16>(bytes);
+  return {halves.begin(), halves.end()};
 }
 
 }  // namespace portwright

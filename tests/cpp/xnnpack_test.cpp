@@ -203,7 +203,7 @@ struct Refused {
 TEST(XnnpackPartition, LimitsAreNamed) {
   const std::vector<Refused> cases = {
       {"%0 : f32[2, 4] = aten.erf.default(%x)", "no kernel of XNNPACK"},
-      {"%0 : i64[2, 4] = aten.add.Tensor(%i, %i, 1)", "a tensor is not float32"},
+      {"%0 : i64[2, 4] = aten.add.Tensor(%i, %i, 1)", "a tensor is neither float32 nor float16"},
       {"%0 : f32[] = aten.neg.default(%scalar)", "a tensor of rank 0"},
       {"%0 : f32[1, 1, 1, 1, 1, 2, 4] = aten.neg.default(%deep)", "a tensor has more than 6 dims"},
       {"%0 : f32[0, 4] = aten.neg.default(%empty)", "a tensor is empty"},
@@ -393,6 +393,60 @@ TEST(XnnpackPreparation, GroupedHeadsAreNotRepeated) {
   EXPECT_EQ(ops(program.graph), (Ops{"aten.reshape.default", kDelegate, "aten.reshape.default"}));
   EXPECT_EQ(lowered(program, *delegates(program).at(0)),
             (Ops{"XNNMultiply", "XNNBatchMatrixMultiply", "XNNSoftmax", "XNNBatchMatrixMultiply"}));
+}
+
+// Scores and masks are float32; what is beside them stays float16.
+TEST(XnnpackFloat16, AttentionWeighsInFloat32) {
+  EXPECT_EQ(lowered(R"ir(
+  input user %q "q" : f16[1, 2, 3, 8]
+  input user %m "m" : f32[1, 1, 3, 3]
+  %0 : f16[1, 2, 3, 8] = aten.scaled_dot_product_attention.default(%q, %q, %q, None, 0.0, False, 1.0, False)
+  output user "y" %0
+)ir"),
+            (Ops{"XNNMultiply", "XNNBatchMatrixMultiply", "XNNConvert", "XNNSoftmax", "XNNConvert",
+                 "XNNBatchMatrixMultiply"}));
+}
+
+// Norms of models that cast by themselves: one conversion there and one back.
+TEST(XnnpackFloat16, NormsAreFloat32) {
+  const Ops norm = {"XNNConvert",  "XNNSquare",  "XNNFullyConnected", "XNNReciprocalSquareRoot",
+                    "XNNMultiply", "XNNConvert", "XNNMultiply"};
+  EXPECT_EQ(lowered(R"ir(
+  input parameter %w "w" : f16[8] = zeros
+  input user %x "x" : f16[4, 8]
+  %0 : f16[4, 8] = aten.rms_norm.default(%x, ints [8], %w, 1e-06)
+  output user "y" %0
+)ir"),
+            norm);
+}
+
+// 1e-9 is zero in float16.
+TEST(XnnpackFloat16, NumbersThatAreNotHeldStayOutside) {
+  const Program program = partitioned(R"ir(
+  input user %x "x" : f16[4, 8]
+  %0 : f16[4, 8] = aten.softmax.int(%x, -1, None)
+  %1 : f16[4, 8] = aten.div.Tensor(%0, 1e-09)
+  %2 : f16[4, 8] = aten.softmax.int(%1, -1, None)
+  output user "y" %2
+)ir");
+  EXPECT_EQ(ops(program.graph), (Ops{kDelegate, "aten.div.Tensor", kDelegate}));
+}
+
+// Constants of equal bytes and different dtypes are two.
+TEST(XnnpackFloat16, ZerosOfTwoDtypes) {
+  EXPECT_EQ(
+      lowered(R"ir(
+  input parameter %f "f" : f16[4, 8, 1, 1] = zeros
+  input parameter %s "s" : f16[4] = zeros
+  input parameter %v "v" : f16[4] = zeros
+  input parameter %t "t" : f16[8] = zeros
+  input user %x "x" : f16[1, 8, 3, 3]
+  %0 : f16[1, 8, 3, 3] = aten.batch_norm.default(%x, %t, %t, %t, %t, False, 0.1, 1e-05, True)
+  %1 : f16[1, 4, 3, 3] = aten.conv2d.default(%0, %f, None, ints [1, 1], ints [0, 0], ints [1, 1], 1)
+  %2 : f16[1, 4, 3, 3] = aten.batch_norm.default(%1, %s, %s, %s, %v, False, 0.1, 1e-05, True)
+  output user "y" %2
+)ir"),
+      (Ops{"XNNMultiply", "XNNAdd", "XNNStaticTranspose", "XNNConv2d", "XNNStaticTranspose"}));
 }
 
 TEST(XnnpackPreparation, IsIdempotent) {

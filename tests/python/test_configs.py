@@ -58,6 +58,7 @@ FIELDS: list[tuple[type[DynamoConfig], dict[str, Any]]] = [
             "export_format": ExportFormat.EXECUTORCH,
             **SHARED,
             "backend": "xnnpack",
+            "dtype": None,
             "upper_bounds": None,
             "alloc_graph_input": True,
             "alloc_graph_output": True,

@@ -168,6 +168,16 @@ class OnnxConfig(DynamoConfig):
             )
 
 
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+def _dtype_name(dtype: Any) -> str:
+    name = str(dtype).removeprefix("torch.")
+    if name not in _DTYPES:
+        raise InvalidArgumentError(f"dtype must be one of {', '.join(_DTYPES)}, not {dtype!r}")
+    return name
+
+
 @dataclass(kw_only=True)
 class ExecutorchConfig(DynamoConfig):
     """How a model is exported to ExecuTorch; all fields of `DynamoConfig` and these.
@@ -175,6 +185,10 @@ class ExecutorchConfig(DynamoConfig):
     Args:
         backend: what runs the model: "xnnpack", "portable" (the runtime's own kernels), "cuda",
             or one that was added to `exporter_executorch._BACKEND_PREPARE`.
+        dtype: what the preparation casts weights and inputs to: "float32", "float16", "bfloat16" or
+            the torch.dtype. None: the backend's own, which is float32 for "xnnpack", the model's
+            for "portable" and bfloat16 for "cuda". In float16 XNNPACK needs a CPU with float16
+            (ARMv8.2, x86 with F16C) and keeps half the memory.
         upper_bounds: what dynamic dims can be at most where no `Dim(max=)` says it: one size for
             all of them, or sizes by the dim's name or place ("input_ids.size(1)"). Memory is
             planned for them. None: twice the sample's size, at least 128 for tokens and masks
@@ -188,6 +202,7 @@ class ExecutorchConfig(DynamoConfig):
 
     export_format: ExportFormat = ExportFormat.EXECUTORCH
     backend: str = "xnnpack"
+    dtype: Any = None
     upper_bounds: int | dict[str, int] | None = None
     alloc_graph_input: bool = True
     alloc_graph_output: bool = True
@@ -198,6 +213,8 @@ class ExecutorchConfig(DynamoConfig):
         super().__post_init__()
         if not isinstance(self.backend, str):
             raise InvalidArgumentError(f"backend must be a name, not {self.backend!r}")
+        if self.dtype is not None:
+            self.dtype = _dtype_name(self.dtype)
         bounds = self.upper_bounds
         sizes = bounds.values() if isinstance(bounds, dict) else [1 if bounds is None else bounds]
         if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):

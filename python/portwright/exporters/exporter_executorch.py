@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
+import inspect
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, ClassVar
 
@@ -48,31 +49,32 @@ class NativePartitioner:
 
 
 # (model, sample inputs) to both as the backend needs them, and its partitioners: a
-# NativePartitioner, or those of executorch, whose own lowering then runs.
-Prepare = Callable[[torch.nn.Module, Inputs], tuple[torch.nn.Module, Inputs, list[Any]]]
+# NativePartitioner, or those of executorch, whose own lowering then runs. One that takes a `dtype`,
+# too, is given the config's where it has one.
+Prepare = Callable[..., tuple[torch.nn.Module, Inputs, list[Any]]]
 
 
 # ── Stage 1: Backend preparation ──
 
 
 def prepare_for_xnnpack(
-    model: torch.nn.Module, sample_inputs: Inputs
+    model: torch.nn.Module, sample_inputs: Inputs, dtype: torch.dtype = torch.float32
 ) -> tuple[torch.nn.Module, Inputs, list[Any]]:
-    """Model and inputs on the CPU in float32, for XNNPACK's delegate; changes the model."""
-    return *_moved(model, sample_inputs, "cpu", torch.float32), [NativePartitioner("xnnpack")]
+    """Model and inputs on the CPU, for XNNPACK's delegate; changes the model."""
+    return *_moved(model, sample_inputs, "cpu", dtype), [NativePartitioner("xnnpack")]
 
 
 def prepare_for_portable(
-    model: torch.nn.Module, sample_inputs: Inputs
+    model: torch.nn.Module, sample_inputs: Inputs, dtype: torch.dtype | None = None
 ) -> tuple[torch.nn.Module, Inputs, list[Any]]:
     """Model and inputs on the CPU in their own dtypes, for the runtime's kernels."""
-    return *_moved(model, sample_inputs, "cpu", None), [NativePartitioner(None)]
+    return *_moved(model, sample_inputs, "cpu", dtype), [NativePartitioner(None)]
 
 
 def prepare_for_cuda(
-    model: torch.nn.Module, sample_inputs: Inputs
+    model: torch.nn.Module, sample_inputs: Inputs, dtype: torch.dtype = torch.bfloat16
 ) -> tuple[torch.nn.Module, Inputs, list[Any]]:
-    """Model and inputs on the GPU in bfloat16, and the CUDA partitioner; changes the model.
+    """Model and inputs on the GPU, and the CUDA partitioner; changes the model.
 
     Raises:
         UnsupportedError: torch sees no GPU, or the package executorch is not there.
@@ -91,7 +93,7 @@ def prepare_for_cuda(
         ) from error
 
     method = CudaBackend.generate_method_name_compile_spec(type(model).__name__)
-    return *_moved(model, sample_inputs, "cuda", torch.bfloat16), [CudaPartitioner([method])]
+    return *_moved(model, sample_inputs, "cuda", dtype), [CudaPartitioner([method])]
 
 
 def _moved(
@@ -113,6 +115,24 @@ _BACKEND_PREPARE: dict[str, Prepare] = {
     "portable": prepare_for_portable,
     "cuda": prepare_for_cuda,
 }
+
+
+def _preparation(config: ExecutorchConfig) -> tuple[Prepare, dict[str, Any]]:
+    """That of the config's backend, and what it is called with beside model and inputs."""
+    prepare = _BACKEND_PREPARE.get(config.backend)
+    if prepare is None:
+        raise InvalidArgumentError(
+            f"no backend '{config.backend}': there are {', '.join(_BACKEND_PREPARE)}. Another "
+            "is added to portwright.exporters.exporter_executorch._BACKEND_PREPARE"
+        )
+    if config.dtype is None:
+        return prepare, {}
+    if "dtype" not in inspect.signature(prepare).parameters:
+        raise InvalidArgumentError(
+            f"the preparation of the backend '{config.backend}' takes no dtype: leave out "
+            f"dtype='{config.dtype}', or cast the model in {prepare.__name__}"
+        )
+    return prepare, {"dtype": getattr(torch, config.dtype)}
 
 
 class ExecutorchExporter(DynamoExporter):
@@ -151,13 +171,8 @@ class ExecutorchExporter(DynamoExporter):
         """
         config = self._config(config)
         assert isinstance(config, ExecutorchConfig)
-        prepare = _BACKEND_PREPARE.get(config.backend)
-        if prepare is None:
-            raise InvalidArgumentError(
-                f"no backend '{config.backend}': there are {', '.join(_BACKEND_PREPARE)}. Another "
-                "is added to portwright.exporters.exporter_executorch._BACKEND_PREPARE"
-            )
-        model, sample_inputs, partitioners = prepare(model, sample_inputs)
+        prepare, options = _preparation(config)
+        model, sample_inputs, partitioners = prepare(model, sample_inputs, **options)
         native = [p for p in partitioners if isinstance(p, NativePartitioner)]
         if native and len(partitioners) > 1:
             raise InvalidArgumentError(

@@ -10,9 +10,21 @@ from typing import Any
 import torch
 
 from portwright import _core
-from portwright.exporters import fourier_parts, operator_parts, scatter_parts, volume_parts
+from portwright.exporters import (
+    fourier_parts,
+    operator_parts,
+    recurrent_parts,
+    scatter_parts,
+    volume_parts,
+)
 
-_PARTS = operator_parts.PARTS | fourier_parts.PARTS | scatter_parts.PARTS | volume_parts.PARTS
+_PARTS = (
+    operator_parts.PARTS
+    | fourier_parts.PARTS
+    | recurrent_parts.PARTS
+    | scatter_parts.PARTS
+    | volume_parts.PARTS
+)
 
 # torch.dtype by the number that operators are called with (c10/core/ScalarType.h).
 _DTYPES = dict(

@@ -238,58 +238,9 @@ def embedding_bag(
     return share @ weight[indices], bag, size, offsets
 
 
-def lstm(
-    x: Tensor,
-    state: list[Tensor],
-    weights: list[Tensor],
-    has_biases: bool,
-    layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Step by step; the number of steps is part of the program."""
-    x = x.transpose(0, 1) if batch_first else x
-    directions = 2 if bidirectional else 1
-    per_cell = len(weights) // (layers * directions)
-    last: list[tuple[Tensor, Tensor]] = []
-    for layer in range(layers):
-        found = []
-        for direction in range(directions):
-            cell = layer * directions + direction
-            parts = weights[cell * per_cell : (cell + 1) * per_cell]
-            start = state[0][cell], state[1][cell]
-            steps, end = _lstm_cell(x, *start, parts, has_biases, reverse=direction == 1)
-            found.append(steps)
-            last.append(end)
-        x = torch.cat(found, -1)
-    hidden, memory = (torch.stack(parts) for parts in zip(*last, strict=True))
-    return x.transpose(0, 1) if batch_first else x, hidden, memory
-
-
-def _lstm_cell(
-    x: Tensor, hidden: Tensor, memory: Tensor, weights: list[Tensor], biased: bool, reverse: bool
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    own, before = (weights[2], weights[3]) if biased else (None, None)
-    projection = weights[-1] if len(weights) in (3, 5) else None
-    given = torch.nn.functional.linear(x, weights[0], own)
-    steps = []
-    for step in reversed(range(x.shape[0])) if reverse else range(x.shape[0]):
-        gates = given[step] + torch.nn.functional.linear(hidden, weights[1], before)
-        write, keep, new, show = gates.chunk(4, -1)
-        memory = keep.sigmoid() * memory + write.sigmoid() * new.tanh()
-        hidden = show.sigmoid() * memory.tanh()
-        if projection is not None:
-            hidden = torch.nn.functional.linear(hidden, projection)
-        steps.append(hidden)
-    return torch.stack(steps[::-1] if reverse else steps), (hidden, memory)
-
-
 PARTS: dict[str, Any] = {
     "aten._embedding_bag.default": embedding_bag,
     "aten._embedding_bag_forward_only.default": embedding_bag,
-    "aten.lstm.input": lstm,
     "aten.histc.default": histc,
     "aten._upsample_bicubic2d_aa.default": _resized_with_antialias(_cubic, 2),
     "aten._upsample_bilinear2d_aa.default": _resized_with_antialias(_triangle, 1),

@@ -33,6 +33,7 @@ from portwright.exporters.model_state import (
 from portwright.exporters.patching import _PATCHES, apply_patches, register_patch
 from portwright.exporters.preparers import register_export_input_preparer, run_preparers
 from portwright.pytrees import register_cache_pytrees_for_model
+from portwright.sample_inputs import cast_inputs
 
 __all__ = [
     "_FX_NODE_FIXES",
@@ -124,7 +125,7 @@ def prepare_for_export(
     for name in [name for name, value in inputs.items() if value is None]:
         del inputs[name]
     run_preparers(model, inputs)
-    _cast(model, inputs)
+    cast_inputs(model, inputs)
     return model, inputs, flags
 
 
@@ -136,25 +137,6 @@ def _refuse_attention(model: torch.nn.Module) -> None:
                 f"{type(module).__name__}{f' at {path}' if path else ''} uses {name}, which cannot "
                 'be exported: call model.set_attn_implementation("sdpa") (or "eager") before'
             )
-
-
-def _cast(model: torch.nn.Module, inputs: MutableMapping[str, Any]) -> None:
-    parameter = next(model.parameters(), None)
-    if parameter is None:
-        return
-    dtype = getattr(model, "dtype", parameter.dtype)
-
-    def fitted(tensor: torch.Tensor) -> torch.Tensor:
-        target = dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(device=parameter.device, dtype=target)
-
-    for name, value in inputs.items():
-        leaves, spec = tree.flatten(value)
-        if any(
-            t.device != parameter.device or (t.is_floating_point() and t.dtype != dtype)
-            for _, t in leaves
-        ):
-            inputs[name] = spec.unflatten([fitted(tensor) for _, tensor in leaves])
 
 
 @contextlib.contextmanager

@@ -43,33 +43,38 @@ class AttentionWriter {
  public:
   AttentionWriter(Rewriter& out, const Attention& attention) : out_(out), a_(attention) {}
 
-  // [.., queries, value width]. The dims before the last two of keys and values may be fewer than
-  // the query's.
+  // [.., queries, value width]; scores and weights are float32. The dims before the last two of
+  // keys and values may be fewer than the query's.
   ValueId write(ValueId query) {
     const std::vector<Expr> keys = out_.type(a_.key).shape, values = out_.type(a_.value).shape;
+    const DType dtype = out_.type(query).dtype;
     const ValueId scaled = binary("aten.mul.Tensor", query, a_.scale);
     const auto rank = static_cast<int64_t>(keys.size());
     const ValueId turned = out_.transposed(a_.key, rank - 2, rank - 1);
-    ValueId scores = product(scaled, turned, keys[keys.size() - 2]);
+    ValueId scores = out_.cast(product(scaled, turned, keys[keys.size() - 2]), DType::kFloat32);
     if (a_.mask.bias) scores = binary("aten.add.Tensor", scores, ValueRef{*a_.mask.bias}, Expr(1));
-    const ValueId weights =
+    ValueId weights =
         out_.add("aten.softmax.int", {ValueRef{scores}, Expr(-1), None{}}, out_.type(scores));
+    weights = out_.cast(weights, dtype);
     ValueId result = product(weights, a_.value, values.back());
-    if (a_.mask.alive) result = binary("aten.mul.Tensor", result, ValueRef{*a_.mask.alive});
-    return result;
+    if (!a_.mask.alive) return result;
+    return binary("aten.mul.Tensor", result, ValueRef{out_.cast(*a_.mask.alive, dtype)});
   }
 
  private:
   template <typename... More>
   ValueId binary(const std::string& op, ValueId a, Argument b, More... more) {
-    return out_.add(op, {ValueRef{a}, std::move(b), more...}, float_type(out_.type(a).shape));
+    return out_.add(op, {ValueRef{a}, std::move(b), more...}, like(a, out_.type(a).shape));
   }
 
   ValueId product(ValueId a, ValueId b, const Expr& width) {
     std::vector<Expr> shape = out_.type(a).shape;
     shape.back() = width;
-    return out_.add("aten.matmul.default", {ValueRef{a}, ValueRef{b}},
-                    float_type(std::move(shape)));
+    return out_.add("aten.matmul.default", {ValueRef{a}, ValueRef{b}}, like(a, std::move(shape)));
+  }
+
+  TensorType like(ValueId a, std::vector<Expr> shape) const {
+    return {out_.type(a).dtype, std::move(shape), {}};
   }
 
   Rewriter& out_;
@@ -81,7 +86,7 @@ ValueId permuted(Rewriter& out, ValueId id, const std::vector<int64_t>& order) {
   shape.reserve(order.size());
   for (const int64_t dim : order) shape.push_back(out.type(id).shape[static_cast<size_t>(dim)]);
   return out.add("aten.permute.default", {ValueRef{id}, IntList(order.begin(), order.end())},
-                 float_type(std::move(shape)));
+                 {out.type(id).dtype, std::move(shape), {}});
 }
 
 // The mask says the same to all heads.
@@ -111,12 +116,13 @@ ValueId write_grouped(Rewriter& out, const Attention& attention,
   return merged;
 }
 
-// Operands that XNNPACK takes: float32, of one rank, of constant width.
+// Operands that XNNPACK takes: of one dtype and rank, of constant width.
 bool fits(const Rewriter& out, const Attention& attention) {
   const TensorType& query = out.type(attention.query);
+  if (query.dtype != DType::kFloat32 && query.dtype != DType::kFloat16) return false;
   for (const ValueId id : {attention.query, attention.key, attention.value}) {
     const TensorType& type = out.type(id);
-    const bool same = type.dtype == DType::kFloat32 && type.rank() == query.rank() &&
+    const bool same = type.dtype == query.dtype && type.rank() == query.rank() &&
                       type.shape.back().is_constant() && type.shape[0] == query.shape[0];
     if (!same || type.rank() < 3 || type.rank() > 4) return false;
   }
@@ -146,30 +152,25 @@ std::optional<double> scale_of(const Node& node, const TensorType& query) {
 
 }  // namespace
 
-ValueId AttentionMasks::as_float(ValueId id) {
-  return out_.add("aten._to_copy.default",
-                  {ValueRef{id}, DType::kFloat32, None{}, None{}, None{}, false, None{}},
-                  float_type(out_.type(id).shape));
-}
-
 // (mask - 1) * max: 0 where a key is seen.
 AdditiveMask AttentionMasks::of_bool(ValueId mask, bool rows_see_keys) {
   const TensorType type = float_type(out_.type(mask).shape);
-  const ValueId less =
-      out_.add("aten.sub.Tensor", {ValueRef{as_float(mask)}, Expr(1), Expr(1)}, type);
+  const ValueId less = out_.add(
+      "aten.sub.Tensor", {ValueRef{out_.cast(mask, DType::kFloat32)}, Expr(1), Expr(1)}, type);
   AdditiveMask made;
   made.bias = out_.add("aten.mul.Tensor", {ValueRef{less}, -kHidden}, type);
   if (rows_see_keys) return made;
   TensorType rows{DType::kBool, type.shape, {}};
   rows.shape.back() = 1;
-  made.alive = as_float(out_.add("aten.any.dim", {ValueRef{mask}, Expr(-1), true}, rows));
+  made.alive =
+      out_.cast(out_.add("aten.any.dim", {ValueRef{mask}, Expr(-1), true}, rows), DType::kFloat32);
   return made;
 }
 
 // A row that is infinite throughout hides all keys: it becomes zeros, whose softmax is finite.
-AdditiveMask AttentionMasks::of_float(ValueId mask) {
-  const auto range = value_range(out_.definitions(), ValueRef{mask});
-  if (range && is_finite(*range)) return {mask, std::nullopt};
+AdditiveMask AttentionMasks::of_float(ValueId narrow) {
+  const ValueId mask = out_.cast(narrow, DType::kFloat32);
+  if (value_range(out_.definitions(), ValueRef{narrow})) return {mask, std::nullopt};
   const TensorType type = float_type(out_.type(mask).shape);
   const double infinite = -std::numeric_limits<double>::infinity();
   TensorType rows{DType::kBool, type.shape, {}};
@@ -179,7 +180,7 @@ AdditiveMask AttentionMasks::of_float(ValueId mask) {
   const ValueId none = out_.add("aten.logical_not.default", {ValueRef{some}}, rows);
   AdditiveMask made;
   made.bias = out_.add("aten.masked_fill.Scalar", {ValueRef{mask}, ValueRef{none}, Expr(0)}, type);
-  made.alive = as_float(some);
+  made.alive = out_.cast(some, DType::kFloat32);
   return made;
 }
 
@@ -187,11 +188,11 @@ std::optional<AdditiveMask> AttentionMasks::of(const Argument& mask) {
   if (std::holds_alternative<None>(mask)) return AdditiveMask{};
   const ValueId id = id_of(mask);
   const DType dtype = out_.type(id).dtype;
-  const bool known = dtype == DType::kBool || dtype == DType::kFloat32;
-  if (!known || out_.type(id).rank() == 0) return std::nullopt;
+  const bool is_float = dtype == DType::kFloat32 || dtype == DType::kFloat16;
+  if ((!is_float && dtype != DType::kBool) || out_.type(id).rank() == 0) return std::nullopt;
   const auto found = made_.find(id);
   if (found != made_.end()) return found->second;
-  if (dtype == DType::kFloat32) return made_[id] = of_float(id);
+  if (is_float) return made_[id] = of_float(id);
   return made_[id] = of_bool(id, has_key_in_each_row(mask));
 }
 

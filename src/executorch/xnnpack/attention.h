@@ -28,8 +28,7 @@ class AttentionMasks {
  private:
   bool has_key_in_each_row(const Argument& mask) const;
   AdditiveMask of_bool(ValueId mask, bool rows_see_keys);
-  AdditiveMask of_float(ValueId mask);
-  ValueId as_float(ValueId id);
+  AdditiveMask of_float(ValueId narrow);
 
   Rewriter& out_;
   const SymbolTable& symbols_;

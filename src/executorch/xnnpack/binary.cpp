@@ -10,35 +10,44 @@ namespace {
 // Tensors and constant numbers, at least one of them a tensor.
 std::string_view operands_refusal(const XnnNodeView& node) {
   for (const size_t i : {size_t{0}, size_t{1}}) {
-    if (!node.is_tensor(i) && !node.number(i)) return kSymbolicOperand;
+    if (node.is_tensor(i)) continue;
+    if (!node.number(i)) return kSymbolicOperand;
+    if (!holds(node.result().dtype, *node.number(i))) return kNotHeld;
   }
   return node.is_tensor(0) || node.is_tensor(1) ? "" : kSymbolicOperand;
 }
 
 std::string_view scaled_refusal(const XnnNodeView& node) {
-  return node.number(2) ? operands_refusal(node) : kSymbolicOperand;
+  const auto alpha = node.number(2);
+  if (!alpha) return kSymbolicOperand;
+  const double factor = *alpha * node.number(1).value_or(1);
+  return holds(node.result().dtype, factor) ? operands_refusal(node) : kNotHeld;
 }
 
 template <XnnOp op>
 void binary(XnnBuilder& x, const XnnNodeView& node) {
-  const XnnId a = x.operand(node.arg(0));
-  x.bind(node.node.result(), x.binary(op, a, x.operand(node.arg(1))));
+  const DType dtype = node.result().dtype;
+  const XnnId a = x.operand(node.arg(0), dtype);
+  x.bind(node.node.result(), x.binary(op, a, x.operand(node.arg(1), dtype)));
 }
 
 // a + alpha * b, a - alpha * b.
 template <XnnOp op>
 void scaled(XnnBuilder& x, const XnnNodeView& node) {
-  const XnnId a = x.operand(node.arg(0));
+  const DType dtype = node.result().dtype;
+  const XnnId a = x.operand(node.arg(0), dtype);
   const double alpha = *node.number(2);
   const auto number = node.number(1);
-  const XnnId b = number ? x.number(alpha * *number) : x.scale(x.operand(node.arg(1)), alpha);
+  const XnnId b =
+      number ? x.number(alpha * *number, dtype) : x.scale(x.operand(node.arg(1), dtype), alpha);
   x.bind(node.node.result(), x.binary(op, a, b));
 }
 
 // b - alpha * a.
 void reversed_subtract(XnnBuilder& x, const XnnNodeView& node) {
-  const XnnId a = x.scale(x.operand(node.arg(0)), *node.number(2));
-  x.bind(node.node.result(), x.binary(XnnOp::kSubtract, x.operand(node.arg(1)), a));
+  const DType dtype = node.result().dtype;
+  const XnnId a = x.scale(x.operand(node.arg(0), dtype), *node.number(2));
+  x.bind(node.node.result(), x.binary(XnnOp::kSubtract, x.operand(node.arg(1), dtype), a));
 }
 
 struct Power {
@@ -48,6 +57,10 @@ struct Power {
 
 XnnId square(XnnBuilder& x, XnnId base) { return x.unary(XnnOp::kSquare, base); }
 
+XnnId inverse(XnnBuilder& x, XnnId base) {
+  return x.binary(XnnOp::kDivide, x.number(1, x.dtype(base)), base);
+}
+
 // The exponents that XNNPACK has something for.
 constexpr std::array kPowers = {
     Power{2, square},
@@ -55,7 +68,7 @@ constexpr std::array kPowers = {
     Power{4, [](XnnBuilder& x, XnnId a) { return square(x, square(x, a)); }},
     Power{0.5, [](XnnBuilder& x, XnnId a) { return x.unary(XnnOp::kSquareRoot, a); }},
     Power{-0.5, [](XnnBuilder& x, XnnId a) { return x.inverse_root(a); }},
-    Power{-1, [](XnnBuilder& x, XnnId a) { return x.binary(XnnOp::kDivide, x.number(1), a); }},
+    Power{-1, inverse},
 };
 
 const Power* power_of(const XnnNodeView& node) {
@@ -72,7 +85,7 @@ std::string_view power_refusal(const XnnNodeView& node) {
 }
 
 void power(XnnBuilder& x, const XnnNodeView& node) {
-  x.bind(node.node.result(), power_of(node)->lower(x, x.operand(node.arg(0))));
+  x.bind(node.node.result(), power_of(node)->lower(x, x.value(node.id(0))));
 }
 
 }  // namespace

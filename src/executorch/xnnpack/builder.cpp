@@ -1,11 +1,11 @@
 #include "executorch/xnnpack/builder.h"
 
 #include <algorithm>
-#include <cstring>
 #include <span>
 #include <utility>
 
 #include "base/error.h"
+#include "ir/scalar_bytes.h"
 
 namespace portwright {
 namespace {
@@ -89,21 +89,23 @@ XnnId XnnBuilder::constant(const std::string& key, const Weight& weight,
   return id;
 }
 
-XnnId XnnBuilder::floats(const std::vector<int64_t>& shape, const std::vector<float>& values) {
-  std::vector<std::byte> bytes(values.size() * sizeof(float));
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  const std::string key =
-      "portwright." + std::to_string(hash_of(bytes)) + "." + std::to_string(values.size());
-  return constant(key, Weight::from_host(DType::kFloat32, shape, std::move(bytes)), shape);
+XnnId XnnBuilder::floats(const std::vector<int64_t>& shape, const std::vector<float>& values,
+                         DType dtype) {
+  std::vector<std::byte> bytes = bytes_of_floats(values, dtype);
+  const std::string key = "portwright." + std::to_string(hash_of(bytes)) + "." +
+                          std::string(to_string(dtype)) + "." + std::to_string(values.size());
+  return constant(key, Weight::from_host(dtype, shape, std::move(bytes)), shape);
 }
 
-XnnId XnnBuilder::number(double value) { return floats({1}, {static_cast<float>(value)}); }
+XnnId XnnBuilder::number(double value, DType dtype) {
+  return floats({1}, {static_cast<float>(value)}, dtype);
+}
 
-XnnId XnnBuilder::operand(const Argument& argument) {
+XnnId XnnBuilder::operand(const Argument& argument, DType dtype) {
   if (const auto* ref = std::get_if<ValueRef>(&argument)) return value(ref->id);
-  if (const auto* real = std::get_if<double>(&argument)) return number(*real);
-  if (const auto* flag = std::get_if<bool>(&argument)) return number(*flag ? 1 : 0);
-  return number(static_cast<double>(std::get<Expr>(argument).constant()));
+  if (const auto* real = std::get_if<double>(&argument)) return number(*real, dtype);
+  if (const auto* flag = std::get_if<bool>(&argument)) return number(*flag ? 1 : 0, dtype);
+  return number(static_cast<double>(std::get<Expr>(argument).constant()), dtype);
 }
 
 const XnnNode* XnnBuilder::maker(XnnId id) const {
@@ -113,11 +115,8 @@ const XnnNode* XnnBuilder::maker(XnnId id) const {
 
 std::optional<std::vector<float>> XnnBuilder::elements(XnnId id) const {
   const XnnValue& value = graph_.values[id];
-  if (!value.constant || value.dtype != DType::kFloat32) return std::nullopt;
-  const std::vector<std::byte> bytes = graph_.constants[*value.constant].weight.copy_bytes();
-  std::vector<float> elements(bytes.size() / sizeof(float));
-  std::memcpy(elements.data(), bytes.data(), bytes.size());
-  return elements;
+  if (!value.constant) return std::nullopt;
+  return floats_of_bytes(graph_.constants[*value.constant].weight.copy_bytes(), value.dtype);
 }
 
 // A result must have a node that makes it, and be one result only.

@@ -29,19 +29,22 @@ class XnnBuilder {
   void input(ValueId id);  // in the order of the call's arguments
   // Copies are by value: what is added later moves the shapes.
   Shape shape(XnnId id) const { return shapes_.at(id); }
+  DType dtype(XnnId id) const { return graph_.values.at(id).dtype; }
 
   // What a constant of the body is stored under.
   std::string key_of(ValueId id) const;
   XnnId constant(const std::string& key, const Weight& weight, const std::vector<int64_t>& shape);
-  // Constants that are made here; equal ones are stored once.
-  XnnId floats(const std::vector<int64_t>& shape, const std::vector<float>& values);
-  XnnId number(double value);  // of shape [1]
+  // Constants that are made here, float32 or float16; equal ones are stored once.
+  XnnId floats(const std::vector<int64_t>& shape, const std::vector<float>& values, DType dtype);
+  XnnId number(double value, DType dtype);  // of shape [1]
   // A tensor operand, or a number as a constant.
-  XnnId operand(const Argument& argument);
+  XnnId operand(const Argument& argument, DType dtype);
 
-  // A node as it stands, and what follows here: nodes with what is needless left out. Tensors of
-  // channels that convolutions left as NHWC stay so through these until something needs NCHW.
+  // A node as it stands, whose result is of its first input's dtype, and what follows here: nodes
+  // with what is needless left out. Tensors of channels that convolutions left as NHWC stay so
+  // through these until something needs NCHW.
   XnnId add_node(XnnNode node, Shape shape);
+  XnnId convert(XnnId x, DType dtype);
   XnnId unary(XnnOp op, XnnId x, XnnAttributes attributes = {});
   XnnId clamp(XnnId x, float low, float high);
   XnnId binary(XnnOp op, XnnId a, XnnId b);
@@ -53,10 +56,11 @@ class XnnBuilder {
   XnnId concatenate(std::vector<XnnId> items, size_t dim);
   XnnId fully_connected(XnnId x, XnnId filter, XnnId bias, uint32_t flags = 0);
   XnnId matmul(XnnId a, XnnId b);
-  XnnId softmax(XnnId x);
+  XnnId softmax(XnnId x);  // float32
   // 1 / sqrt(x), infinite at 0, where XNNPACK's own has no number.
   XnnId inverse_root(XnnId x);
   // Over the last dim, which stays as 1: the sum of the elements times `factor`, plus `offset`.
+  // float32.
   XnnId reduce_last(XnnId x, double factor, double offset = 0);
 
   // [batch, channels, height, width] as XNNPACK has it, and back.
@@ -67,7 +71,7 @@ class XnnBuilder {
 
   // The node that makes it; null for inputs and constants. Until the next node is added.
   const XnnNode* maker(XnnId id) const;
-  // The elements of a float32 constant; nothing for other values.
+  // The elements of a constant; nothing for other values.
   std::optional<std::vector<float>> elements(XnnId id) const;
 
   // The graph with these results; what they do not need goes.
@@ -75,6 +79,7 @@ class XnnBuilder {
 
  private:
   XnnId add_value(DType dtype, Shape shape);
+  XnnId add_node(XnnNode node, Shape shape, DType dtype);
   std::optional<XnnId> nhwc_of(XnnId x);
   XnnId add_concatenations(std::vector<XnnId> items, size_t dim);
   XnnId reshaped_constant(XnnId id, const std::vector<int64_t>& shape);

@@ -63,11 +63,16 @@ std::optional<std::vector<std::vector<size_t>>> merged_dims(const Shape& from, c
 }  // namespace
 
 XnnId XnnBuilder::add_node(XnnNode node, Shape shape) {
+  const DType made = dtype(node.inputs.at(0));
+  return add_node(std::move(node), std::move(shape), made);
+}
+
+XnnId XnnBuilder::add_node(XnnNode node, Shape shape, DType dtype) {
   if (shape.size() > kXnnMaxRank) {
     throw Error(ErrorCode::kInternal, "a tensor of rank " + std::to_string(shape.size()) +
                                           " was to be lowered to XNNPACK");
   }
-  node.output = add_value(DType::kFloat32, std::move(shape));
+  node.output = add_value(dtype, std::move(shape));
   makers_[node.output] = graph_.nodes.size();
   graph_.nodes.push_back(std::move(node));
   return graph_.nodes.back().output;
@@ -113,12 +118,22 @@ XnnId XnnBuilder::unary(XnnOp op, XnnId x, XnnAttributes attributes) {
   return add_node({op, {x}, kNoXnnValue, std::move(attributes), 0, {}}, shape(x));
 }
 
+XnnId XnnBuilder::convert(XnnId x, DType to) {
+  if (dtype(x) == to) return x;
+  if (const auto before = nhwc_before(x)) return to_nchw(convert(*before, to));
+  const XnnNode* made = maker(x);
+  // There and back: all numbers of float16 are numbers of float32.
+  const bool widened = made != nullptr && made->op == XnnOp::kConvert && to == DType::kFloat16;
+  if (widened) return made->inputs[0];
+  return add_node({XnnOp::kConvert, {x}, kNoXnnValue, {}, 0, {}}, shape(x), to);
+}
+
 XnnId XnnBuilder::softmax(XnnId x) {
   return add_node({XnnOp::kSoftmax, {x}, kNoXnnValue, {}, 0, {}}, shape(x));
 }
 
 XnnId XnnBuilder::inverse_root(XnnId x) {
-  return binary(XnnOp::kDivide, number(1), unary(XnnOp::kSquareRoot, x));
+  return binary(XnnOp::kDivide, number(1, dtype(x)), unary(XnnOp::kSquareRoot, x));
 }
 
 XnnId XnnBuilder::clamp(XnnId x, float low, float high) {
@@ -135,7 +150,7 @@ XnnId XnnBuilder::binary(XnnOp op, XnnId a, XnnId b) {
 }
 
 XnnId XnnBuilder::scale(XnnId x, double factor) {
-  return factor == 1 ? x : binary(XnnOp::kMultiply, x, number(factor));
+  return factor == 1 ? x : binary(XnnOp::kMultiply, x, number(factor, dtype(x)));
 }
 
 XnnId XnnBuilder::reshape(XnnId x, Shape shape) {
@@ -279,9 +294,10 @@ XnnId XnnBuilder::matmul(XnnId a, XnnId b) {
 // XNNPACK's own sums are not in the delegate: a filter of one row sums.
 XnnId XnnBuilder::reduce_last(XnnId x, double factor, double offset) {
   const int64_t width = shape(x).back().constant();
-  const XnnId filter = floats(
-      {1, width}, std::vector<float>(static_cast<size_t>(width), static_cast<float>(factor)));
-  return fully_connected(x, filter, offset == 0 ? kNoXnnValue : number(offset));
+  const std::vector<float> row(static_cast<size_t>(width), static_cast<float>(factor));
+  const XnnId filter = floats({1, width}, row, DType::kFloat32);
+  const XnnId bias = offset == 0 ? kNoXnnValue : number(offset, DType::kFloat32);
+  return fully_connected(x, filter, bias);
 }
 
 }  // namespace portwright

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "executorch/xnnpack/lowering.h"
+#include "ir/scalar_bytes.h"
 
 namespace portwright {
 namespace {
@@ -140,6 +141,22 @@ XnnConvolution attributes_of(const Convolution& c, const Weight& weight) {
   return made;
 }
 
+// Filters and biases are float32 for float16 images, too: XNNPACK packs them as float16.
+XnnId wide(XnnBuilder& x, const Weight& weight, const std::vector<int64_t>& shape) {
+  return x.floats(shape, floats_of_bytes(weight.copy_bytes(), weight.dtype), DType::kFloat32);
+}
+
+XnnId filter_of(XnnBuilder& x, const XnnNodeView& node, const Filter& filter) {
+  if (filter.weight.dtype != DType::kFloat32) return wide(x, filter.weight, filter.shape);
+  return x.constant(x.key_of(node.id(1)) + filter.layout, filter.weight, filter.shape);
+}
+
+XnnId bias_of(XnnBuilder& x, const XnnNodeView& node) {
+  if (!node.has(2)) return kNoXnnValue;
+  const Weight& bias = *node.weight(2);
+  return bias.dtype == DType::kFloat32 ? x.value(node.id(2)) : wide(x, bias, bias.shape);
+}
+
 Shape nhwc_shape(const Shape& nchw) { return {nchw[0], nchw[2], nchw[3], nchw[1]}; }
 
 template <Read read>
@@ -153,9 +170,7 @@ void convolution(XnnBuilder& x, const XnnNodeView& node) {
   XnnOp op = depthwise ? XnnOp::kDepthwiseConvolution : XnnOp::kConvolution;
   if (c.transposed) op = XnnOp::kTransposedConvolution;
   const XnnId input = x.to_nhwc(x.value(node.id(0)));
-  const XnnId kernel =
-      x.constant(x.key_of(node.id(1)) + filter.layout, filter.weight, filter.shape);
-  const XnnId bias = node.has(2) ? x.value(node.id(2)) : kNoXnnValue;
+  const XnnId kernel = filter_of(x, node, filter), bias = bias_of(x, node);
   const XnnId y = x.add_node({op, {input, kernel, bias}, kNoXnnValue, attributes, 0, {}},
                              nhwc_shape(node.result().shape));
   x.bind(node.node.result(), x.to_nchw(y));
@@ -213,8 +228,9 @@ std::optional<XnnId> folded(XnnBuilder& x, XnnId y, const Affine& affine) {
   }
   std::vector<int64_t> shape;
   for (const Expr& size : x.shape(node.inputs[1])) shape.push_back(size.constant());
-  node.inputs[1] = x.floats(shape, filter);
-  node.inputs[2] = x.floats({static_cast<int64_t>(channels)}, bias);
+  const DType dtype = x.dtype(node.inputs[1]);
+  node.inputs[1] = x.floats(shape, filter, dtype);
+  node.inputs[2] = x.floats({static_cast<int64_t>(channels)}, bias, dtype);
   return x.to_nchw(x.add_node(std::move(node), x.shape(*nhwc)));
 }
 
@@ -226,8 +242,10 @@ void batch_norm(XnnBuilder& x, const XnnNodeView& node) {
   }
   std::vector<int64_t> shape(node.rank(0) - 1, 1);
   shape[0] = static_cast<int64_t>(affine.scale.size());
-  const XnnId scaled = x.binary(XnnOp::kMultiply, input, x.floats(shape, affine.scale));
-  x.bind(node.node.result(), x.binary(XnnOp::kAdd, scaled, x.floats(shape, affine.shift)));
+  const XnnId scale = x.floats(shape, affine.scale, x.dtype(input));
+  const XnnId shift = x.floats(shape, affine.shift, x.dtype(input));
+  const XnnId scaled = x.binary(XnnOp::kMultiply, input, scale);
+  x.bind(node.node.result(), x.binary(XnnOp::kAdd, scaled, shift));
 }
 
 }  // namespace

@@ -133,6 +133,7 @@ constexpr std::array kForms = {
     Form{XnnOp::kAbs, Kind::XNNAbs, write_unary},
     Form{XnnOp::kCeiling, Kind::XNNCeiling, write_unary},
     Form{XnnOp::kClamp, Kind::XNNClamp, write_unary},
+    Form{XnnOp::kConvert, Kind::XNNConvert, write_unary},
     Form{XnnOp::kCopy, Kind::XNNCopy, write_unary},
     Form{XnnOp::kCos, Kind::XNNCos, write_unary},
     Form{XnnOp::kExp, Kind::XNNExp, write_unary},

@@ -30,7 +30,8 @@ enum class XnnOp : uint8_t {
   // One input.
   kAbs,
   kCeiling,
-  kClamp,  // to `range`
+  kClamp,    // to `range`
+  kConvert,  // float32 and float16, to the result's dtype
   kCopy,
   kCos,
   kExp,

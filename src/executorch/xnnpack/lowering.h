@@ -26,6 +26,8 @@ struct XnnLowering {
   std::string_view (*refusal)(const XnnNodeView& node);
   // Binds the node's results.
   void (*lower)(XnnBuilder& x, const XnnNodeView& node);
+  // Whether operands and results may be of different dtypes.
+  bool converts = false;
 };
 
 // Null when there is no row.
@@ -45,6 +47,9 @@ std::span<const XnnLowering> xnn_reduction_lowerings();
 std::span<const XnnLowering> xnn_shape_lowerings();
 std::span<const XnnLowering> xnn_slicing_lowerings();
 
+// Whether a tensor of the dtype, float32 or float16, has this number, but for rounding.
+bool holds(DType dtype, double number);
+
 // For rows with no limits of their own.
 inline std::string_view takes_all(const XnnNodeView&) { return ""; }
 
@@ -52,6 +57,6 @@ inline std::string_view takes_all(const XnnNodeView&) { return ""; }
 inline constexpr std::string_view kSymbolicOperand = "an operand is symbolic";
 inline constexpr std::string_view kTwoDynamicDims = "a reshape has more than one dynamic dim";
 inline constexpr std::string_view kDynamicWidth = "the size that is summed over is dynamic";
-inline constexpr std::string_view kOtherDtype = "a dtype operand";
+inline constexpr std::string_view kNotHeld = "a number that float16 does not hold";
 
 }  // namespace portwright

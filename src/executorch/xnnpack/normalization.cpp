@@ -1,4 +1,4 @@
-// Softmax and norms.
+// Softmax and norms, in float32 for float16, as eager does.
 #include <array>
 #include <limits>
 #include <utility>
@@ -25,8 +25,8 @@ std::string_view softmax_refusal(const XnnNodeView& node) {
 void softmax(XnnBuilder& x, const XnnNodeView& node) {
   const size_t rank = node.rank(0);
   const auto order = swapped(rank, *node.dim(1, rank), rank - 1);
-  const XnnId last = x.transpose(x.value(node.id(0)), order);
-  give(x, node, x.transpose(x.softmax(last), order));
+  const XnnId last = x.convert(x.transpose(x.value(node.id(0)), order), DType::kFloat32);
+  give(x, node, x.transpose(x.convert(x.softmax(last), node.result().dtype), order));
 }
 
 // Norms over the last dim only, of a constant size.
@@ -37,6 +37,7 @@ std::string_view norm_refusal(const XnnNodeView& node) {
 }
 
 XnnId scaled(XnnBuilder& x, const XnnNodeView& node, XnnId y, size_t weight) {
+  y = x.convert(y, node.result().dtype);
   return node.has(weight) ? x.binary(XnnOp::kMultiply, y, x.value(node.id(weight))) : y;
 }
 
@@ -44,14 +45,16 @@ XnnId shifted(XnnBuilder& x, const XnnNodeView& node, XnnId y, size_t bias) {
   return node.has(bias) ? x.binary(XnnOp::kAdd, y, x.value(node.id(bias))) : y;
 }
 
-// a / sqrt(mean(a^2) + epsilon) over the last dim.
+// a / sqrt(mean(a^2) + epsilon) over the last dim, of a float32 tensor.
 XnnId unit(XnnBuilder& x, XnnId a, double epsilon) {
   const double share = 1 / static_cast<double>(x.shape(a).back().constant());
   const XnnId mean = x.reduce_last(x.unary(XnnOp::kSquare, a), share, epsilon);
   return x.binary(XnnOp::kMultiply, a, x.unary(XnnOp::kReciprocalSquareRoot, mean));
 }
 
+// a - mean(a) over the last dim, in float32.
 XnnId centered(XnnBuilder& x, XnnId a) {
+  a = x.convert(a, DType::kFloat32);
   const double share = 1 / static_cast<double>(x.shape(a).back().constant());
   return x.binary(XnnOp::kSubtract, a, x.reduce_last(a, share));
 }
@@ -59,7 +62,8 @@ XnnId centered(XnnBuilder& x, XnnId a) {
 // rms_norm(x, sizes, weight, epsilon).
 void rms_norm(XnnBuilder& x, const XnnNodeView& node) {
   const double epsilon = node.has(3) ? *node.number(3) : std::numeric_limits<float>::epsilon();
-  give(x, node, scaled(x, node, unit(x, x.value(node.id(0)), epsilon), 2));
+  const XnnId wide = x.convert(x.value(node.id(0)), DType::kFloat32);
+  give(x, node, scaled(x, node, unit(x, wide, epsilon), 2));
 }
 
 // layer_norm(x, sizes, weight, bias, epsilon, cudnn).
@@ -99,6 +103,7 @@ void group_norm(XnnBuilder& x, const XnnNodeView& node) {
   const Expr rest = product(std::span(shape).subspan(1));
   const XnnId flat = x.reshape(x.value(node.id(0)), {shape[0], groups, floor_div(rest, groups)});
   XnnId y = x.reshape(unit(x, centered(x, flat), *node.number(4)), shape);
+  y = x.convert(y, node.result().dtype);
   if (node.has(2)) y = x.binary(XnnOp::kMultiply, y, per_channel(x, node, 2));
   if (node.has(3)) y = x.binary(XnnOp::kAdd, y, per_channel(x, node, 3));
   give(x, node, y);
@@ -109,8 +114,8 @@ void group_norm(XnnBuilder& x, const XnnNodeView& node) {
 std::span<const XnnLowering> xnn_normalization_lowerings() {
   constexpr XnnGain kGain = XnnGain::kHeavy;
   static constexpr std::array kRows = {
-      XnnLowering{"aten.softmax.int", kGain, softmax_refusal, softmax},
-      XnnLowering{"aten._softmax.default", kGain, softmax_refusal, softmax},
+      XnnLowering{"aten.softmax.int", kGain, softmax_refusal, softmax, true},
+      XnnLowering{"aten._softmax.default", kGain, softmax_refusal, softmax, true},
       XnnLowering{"aten.layer_norm.default", kGain, norm_refusal, layer_norm},
       XnnLowering{"aten.rms_norm.default", kGain, norm_refusal, rms_norm},
       XnnLowering{"aten.group_norm.default", kGain, group_norm_refusal, group_norm},

@@ -1,4 +1,4 @@
-// Means and sums, over dims that are brought to the end and made one.
+// Means and sums, in float32 for float16, over dims that are brought to the end and made one.
 #include <algorithm>
 #include <array>
 
@@ -48,7 +48,6 @@ bool is_average(const XnnNodeView& node, const std::vector<size_t>& dims) {
 
 // (x, dims, keepdim, dtype).
 std::string_view reduce_refusal(const XnnNodeView& node) {
-  if (node.has(3)) return kOtherDtype;
   const auto dims = reduced_dims(node);
   if (!dims) return kSymbolicOperand;
   const Shape& shape = node.shape(0);
@@ -61,13 +60,18 @@ std::string_view reduce_refusal(const XnnNodeView& node) {
   return reshapes && dynamic_dims(shape) > 1 ? kTwoDynamicDims : "";
 }
 
+void give(XnnBuilder& x, const XnnNodeView& node, XnnId y) {
+  const TensorType& type = node.result();
+  x.bind(node.node.result(), x.convert(x.reshape(y, type.shape), type.dtype));
+}
+
 void average(XnnBuilder& x, const XnnNodeView& node) {
-  const XnnId nhwc = x.to_nhwc(x.value(node.id(0)));
+  const XnnId nhwc = x.convert(x.to_nhwc(x.value(node.id(0))), DType::kFloat32);
   const Shape from = x.shape(nhwc);
   const XnnId mean =
       x.add_node({XnnOp::kGlobalAveragePool, {nhwc}, kNoXnnValue, {}, kXnnKeepDims, {}},
                  {from[0], 1, 1, from[3]});
-  x.bind(node.node.result(), x.reshape(mean, node.result().shape));
+  give(x, node, mean);
 }
 
 template <bool mean>
@@ -79,9 +83,10 @@ void reduce(XnnBuilder& x, const XnnNodeView& node) {
   if (is_average(node, dims) && (x.nhwc_before(input) || !size.is_constant())) {
     return average(x, node);
   }
-  const XnnId last = x.reshape(x.transpose(input, reduction.order), reduction.flat);
+  const XnnId wide = x.convert(input, DType::kFloat32);
+  const XnnId last = x.reshape(x.transpose(wide, reduction.order), reduction.flat);
   const double factor = mean ? 1 / static_cast<double>(size.constant()) : 1;
-  x.bind(node.node.result(), x.reshape(x.reduce_last(last, factor), node.result().shape));
+  give(x, node, x.reduce_last(last, factor));
 }
 
 }  // namespace
@@ -89,8 +94,8 @@ void reduce(XnnBuilder& x, const XnnNodeView& node) {
 std::span<const XnnLowering> xnn_reduction_lowerings() {
   constexpr XnnGain kGain = XnnGain::kHeavy;
   static constexpr std::array kRows = {
-      XnnLowering{"aten.mean.dim", kGain, reduce_refusal, reduce<true>},
-      XnnLowering{"aten.sum.dim_IntList", kGain, reduce_refusal, reduce<false>},
+      XnnLowering{"aten.mean.dim", kGain, reduce_refusal, reduce<true>, true},
+      XnnLowering{"aten.sum.dim_IntList", kGain, reduce_refusal, reduce<false>, true},
   };
   return kRows;
 }

@@ -75,7 +75,8 @@ bool convolve_rows(Rewriter& out, const Node& node, RowFilters& filters) {
   if (rule == nullptr) return false;
   const ValueId input = std::get<ValueRef>(node.arguments[0]).id;
   const TensorType from = out.type(input), to = out.type(node.result());
-  if (from.dtype != DType::kFloat32 || from.rank() != 3) return false;
+  const bool taken = from.dtype == DType::kFloat32 || from.dtype == DType::kFloat16;
+  if (!taken || from.rank() != 3) return false;
   const ValueId filter = filters.of(std::get<ValueRef>(node.arguments[1]).id);
   if (filter == kNoValue) return false;
   std::vector<Argument> arguments = node.arguments;

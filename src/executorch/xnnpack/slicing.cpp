@@ -235,6 +235,7 @@ std::string_view pad_refusal(const XnnNodeView& node) {
   if (mode != nullptr && *mode != "constant") return "a padding that is not constant";
   const size_t place = node.node.arguments.size() - 1;
   if (!pads || (node.has(place) && !node.number(place))) return kSymbolicOperand;
+  if (!holds(node.result().dtype, pad_value(node))) return kNotHeld;
   const bool cuts = std::any_of(pads->begin(), pads->end(), [](int64_t pad) { return pad < 0; });
   return cuts ? "a negative padding" : "";
 }

@@ -24,6 +24,13 @@ void unary(XnnBuilder& x, const XnnNodeView& node) {
   give(x, node, x.unary(op, input(x, node)));
 }
 
+// In float32, where XNNPACK's kernel for float16 is off by more than a rounding.
+template <XnnOp op>
+void wide_unary(XnnBuilder& x, const XnnNodeView& node) {
+  const XnnId y = x.unary(op, x.convert(input(x, node), DType::kFloat32));
+  give(x, node, x.convert(y, node.result().dtype));
+}
+
 // A bound that is None is none.
 std::optional<double> bound(const XnnNodeView& node, size_t i, double none) {
   return node.has(i) ? node.number(i) : none;
@@ -63,7 +70,8 @@ void clamp(XnnBuilder& x, const XnnNodeView& node) {
 
 std::string_view number_refusal(const XnnNodeView& node) {
   const auto value = node.number(1);
-  return value && std::isfinite(*value) ? "" : kSymbolicOperand;
+  if (!value || !std::isfinite(*value)) return kSymbolicOperand;
+  return holds(node.result().dtype, *value) ? "" : kNotHeld;
 }
 
 void leaky_relu(XnnBuilder& x, const XnnNodeView& node) {
@@ -103,7 +111,8 @@ void silu(XnnBuilder& x, const XnnNodeView& node) {
 // clamp(x / 6 + 1 / 2, 0, 1).
 void hardsigmoid(XnnBuilder& x, const XnnNodeView& node) {
   const XnnId sixth = x.scale(input(x, node), 1.0 / 6);
-  give(x, node, x.clamp(x.binary(XnnOp::kAdd, sixth, x.number(0.5)), 0, 1));
+  const XnnId half = x.number(0.5, x.dtype(sixth));
+  give(x, node, x.clamp(x.binary(XnnOp::kAdd, sixth, half), 0, 1));
 }
 
 void inverse_root(XnnBuilder& x, const XnnNodeView& node) {
@@ -111,15 +120,16 @@ void inverse_root(XnnBuilder& x, const XnnNodeView& node) {
 }
 
 void reciprocal(XnnBuilder& x, const XnnNodeView& node) {
-  give(x, node, x.binary(XnnOp::kDivide, x.number(1), input(x, node)));
+  const XnnId a = input(x, node);
+  give(x, node, x.binary(XnnOp::kDivide, x.number(1, x.dtype(a)), a));
 }
 
 // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). Source: arXiv 1606.08415.
 XnnId tanh_gelu(XnnBuilder& x, XnnId a) {
   const double outer = std::sqrt(2 / 3.14159265358979323846);
   // x (outer + outer 0.044715 x^2) is one operator less.
-  const XnnId bent =
-      x.binary(XnnOp::kAdd, x.scale(x.unary(XnnOp::kSquare, a), outer * 0.044715), x.number(outer));
+  const XnnId bent = x.binary(XnnOp::kAdd, x.scale(x.unary(XnnOp::kSquare, a), outer * 0.044715),
+                              x.number(outer, x.dtype(a)));
   const XnnId gate = x.unary(XnnOp::kTanh, x.binary(XnnOp::kMultiply, a, bent));
   const XnnId half = x.scale(a, 0.5);
   return x.binary(XnnOp::kAdd, half, x.binary(XnnOp::kMultiply, half, gate));
@@ -129,6 +139,11 @@ void gelu(XnnBuilder& x, const XnnNodeView& node) {
   const XnnId a = input(x, node);
   const bool tanh = std::get<std::string>(node.arg(1)) == "tanh";
   give(x, node, tanh ? tanh_gelu(x, a) : x.unary(XnnOp::kGelu, a));
+}
+
+// _to_copy(x, dtype, layout, ...).
+void convert(XnnBuilder& x, const XnnNodeView& node) {
+  give(x, node, x.convert(input(x, node), node.result().dtype));
 }
 
 void identity(XnnBuilder& x, const XnnNodeView& node) { give(x, node, input(x, node)); }
@@ -141,7 +156,7 @@ std::span<const XnnLowering> xnn_unary_lowerings() {
       XnnLowering{"aten.abs.default", kGain, takes_all, unary<XnnOp::kAbs>},
       XnnLowering{"aten.ceil.default", kGain, takes_all, unary<XnnOp::kCeiling>},
       XnnLowering{"aten.cos.default", kGain, takes_all, unary<XnnOp::kCos>},
-      XnnLowering{"aten.exp.default", kGain, takes_all, unary<XnnOp::kExp>},
+      XnnLowering{"aten.exp.default", kGain, takes_all, wide_unary<XnnOp::kExp>},
       XnnLowering{"aten.floor.default", kGain, takes_all, unary<XnnOp::kFloor>},
       XnnLowering{"aten.hardswish.default", kGain, takes_all, unary<XnnOp::kHardswish>},
       XnnLowering{"aten.log.default", kGain, takes_all, unary<XnnOp::kLog>},
@@ -151,7 +166,7 @@ std::span<const XnnLowering> xnn_unary_lowerings() {
       XnnLowering{"aten.sin.default", kGain, takes_all, unary<XnnOp::kSin>},
       XnnLowering{"aten.sqrt.default", kGain, takes_all, unary<XnnOp::kSquareRoot>},
       XnnLowering{"aten.square.default", kGain, takes_all, unary<XnnOp::kSquare>},
-      XnnLowering{"aten.tanh.default", kGain, takes_all, unary<XnnOp::kTanh>},
+      XnnLowering{"aten.tanh.default", kGain, takes_all, wide_unary<XnnOp::kTanh>},
       XnnLowering{"aten.relu.default", kGain, clamp_refusal<relu_range>, clamp<relu_range>},
       XnnLowering{"aten.relu6.default", kGain, clamp_refusal<relu6_range>, clamp<relu6_range>},
       XnnLowering{"aten.clamp.default", kGain, clamp_refusal<clamp_range>, clamp<clamp_range>},
@@ -165,6 +180,7 @@ std::span<const XnnLowering> xnn_unary_lowerings() {
       XnnLowering{"aten.silu.default", kGain, takes_all, silu},
       XnnLowering{"aten.hardsigmoid.default", kGain, takes_all, hardsigmoid},
       XnnLowering{"aten.reciprocal.default", kGain, takes_all, reciprocal},
+      XnnLowering{"aten._to_copy.default", XnnGain::kMove, takes_all, convert, true},
       XnnLowering{"aten.clone.default", XnnGain::kMove, takes_all, identity},
       XnnLowering{"aten.contiguous.default", XnnGain::kMove, takes_all, identity},
       XnnLowering{"aten.detach.default", XnnGain::kMove, takes_all, identity},

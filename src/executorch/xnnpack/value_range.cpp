@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <string_view>
+
+#include "ir/scalar_bytes.h"
 
 namespace portwright {
 namespace {
@@ -24,20 +25,27 @@ constexpr std::array<std::string_view, 16> kViews = {
     "aten.contiguous.default", "aten.index.Tensor",    "aten.embedding.default",
     "aten.roll.default"};
 
+bool is_float(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kFloat16; }
+
+// A number that is past the largest one by less than half of its last place is rounded to that.
+Range if_finite(const ValueRange& range, DType dtype) {
+  const double most = dtype == DType::kFloat16
+                          ? 65504 * (1 + 0x1p-13)
+                          : static_cast<double>(std::numeric_limits<float>::max()) * (1 + 0x1p-26);
+  return range.low >= -most && range.high <= most ? Range(range) : std::nullopt;
+}
+
 Range range_of(const Weight& weight) {
-  if (weight.dtype != DType::kFloat32 || weight.numel() > kMostElements || weight.numel() == 0) {
+  if (!is_float(weight.dtype) || weight.numel() > kMostElements || weight.numel() == 0) {
     return std::nullopt;
   }
-  const std::vector<std::byte> bytes = weight.copy_bytes();
   ValueRange range{std::numeric_limits<double>::infinity(),
                    -std::numeric_limits<double>::infinity()};
-  for (size_t i = 0; i < bytes.size(); i += sizeof(float)) {
-    float element = 0;
-    std::memcpy(&element, &bytes[i], sizeof element);
+  for (const float element : floats_of_bytes(weight.copy_bytes(), weight.dtype)) {
     if (std::isnan(element)) return std::nullopt;
     range = {std::min<double>(range.low, element), std::max<double>(range.high, element)};
   }
-  return range;
+  return if_finite(range, weight.dtype);
 }
 
 Range range_of(const Definitions& definitions, const Argument& value, int depth);
@@ -81,7 +89,7 @@ Range range_of(const Definitions& definitions, const Node& node, int depth) {
   if (node.op == "aten._to_copy.default") {
     const DType from = definitions.type(node.arguments[0]).dtype;
     if (from == DType::kBool) return ValueRange{0, 1};
-    return from == DType::kFloat32 ? range_of(definitions, node.arguments[0], depth) : Range();
+    return is_float(from) ? range_of(definitions, node.arguments[0], depth) : Range();
   }
   for (const Row& row : kRows) {
     if (row.op != node.op) continue;
@@ -103,19 +111,14 @@ Range range_of(const Definitions& definitions, const Argument& value, int depth)
   if (depth == 0 || !std::holds_alternative<ValueRef>(value)) return std::nullopt;
   if (const Weight* weight = definitions.weight(value)) return range_of(*weight);
   const Node* node = definitions.of(value);
-  return node == nullptr ? Range() : range_of(definitions, *node, depth - 1);
+  const Range range = node == nullptr ? Range() : range_of(definitions, *node, depth - 1);
+  return range ? if_finite(*range, definitions.type(value).dtype) : Range();
 }
 
 }  // namespace
 
 std::optional<ValueRange> value_range(const Definitions& definitions, const Argument& value) {
   return range_of(definitions, value, kDepth);
-}
-
-// A sum that is past the largest number by less than half of its last place is that number.
-bool is_finite(const ValueRange& range) {
-  const double most = static_cast<double>(std::numeric_limits<float>::max()) * (1 + 0x1p-26);
-  return range.low >= -most && range.high <= most;
 }
 
 }  // namespace portwright

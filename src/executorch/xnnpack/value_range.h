@@ -11,10 +11,8 @@ struct ValueRange {
   double low = 0, high = 0;
 };
 
-// Nothing when it is not known.
+// Nothing when it is not known, or when an element, or one that it is computed from, can be
+// infinite in its dtype, float32 or float16.
 std::optional<ValueRange> value_range(const Definitions& definitions, const Argument& value);
-
-// Whether a float32 of this range is never infinite, sums rounded.
-bool is_finite(const ValueRange& range);
 
 }  // namespace portwright
