@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -126,3 +128,48 @@ def test_elementwise_functions_are_selected() -> None:
     program = ExecutorchExporter().export(model.eval(), inputs, {"backend": "portable"})
     assert program.call_counts["aten::where.self_out"] == 1
     assert "aten::_local_scalar_dense" not in program.call_counts
+
+
+class _Chosen(torch.nn.Module):
+    """Layers and choices at random, by two bools."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.seed = seed
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(8, 8) for _ in range(3)])
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> Any:
+        chance = random.Random(self.seed)
+        values = [x]
+
+        def one() -> torch.Tensor:
+            back = chance.randrange(min(len(values), 4))
+            return values[-1 - back] if chance.random() < 0.6 else chance.choice(values)
+
+        steps: list[Callable[[], torch.Tensor]] = [
+            lambda: torch.relu(one()),
+            lambda: chance.choice(list(self.layers))(one()),
+            lambda: one().softmax(-1) + one(),
+            lambda: one().reshape(-1, 4, 2).transpose(1, 2).reshape(-1, 8),
+            lambda: torch.where(chance.choice([c, d]), one(), one()),
+            lambda: torch.where(chance.choice([c, d]), one(), one()),
+        ]
+        for _ in range(chance.randrange(5, 22)):
+            values.append(chance.choice(steps)())
+        return values[-1], one()
+
+
+@pytest.mark.parametrize("backend", ["portable", "xnnpack"])
+def test_programs_at_random(backend: str) -> None:
+    branches = 0
+    for seed in range(60):
+        model = _Chosen(seed).eval()
+        inputs = {"x": torch.randn(3, 8), "c": torch.tensor(True), "d": torch.tensor(False)}
+        program = ExecutorchExporter().export(model, inputs, {"dynamic": True, "backend": backend})
+        branches += program.call_counts.get("aten::_local_scalar_dense", 0)
+        for c, d in itertools.product((True, False), repeat=2):
+            inputs = {"x": torch.randn(5, 8), "c": torch.tensor(c), "d": torch.tensor(d)}
+            for ours, eager in zip(program(**inputs), model(**inputs), strict=True):
+                torch.testing.assert_close(ours, eager, rtol=1e-4, atol=1e-5)
+    assert branches > 20

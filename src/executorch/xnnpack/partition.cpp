@@ -6,6 +6,7 @@
 #include <numeric>
 #include <queue>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -60,7 +61,7 @@ class Partitioner {
   void run() {
     look_at_nodes();
     cut_at_layers();
-    cut_at_branches();
+    find_sides();
     find_levels();
     join();
     for (int round = 0; round < kRounds && raise_clusters(); ++round) join();
@@ -131,22 +132,19 @@ class Partitioner {
     }
   }
 
-  // The sides of a branch are segments of their own. A way out of one leads through a choice, which
-  // is in no cluster.
-  void cut_at_branches() {
+  // No cluster reaches over the sides of a branch. A way out of a side leads through a choice,
+  // which is in no cluster, so that levels rise there.
+  void find_sides() {
     const BranchPlan plan = find_branches(graph_);
-    const size_t sides = 2 * plan.branches.size() + 1;
-    for (size_t& segment : segment_) segment *= sides;
-    std::vector<size_t> side(count(), 0);  // by node
+    side_.assign(count(), 0);
     const auto mark = [&](size_t begin, size_t end, size_t number) {
-      for (size_t at = begin; at < end; ++at) side[plan.order[at]] = number;
+      for (size_t at = begin; at < end; ++at) side_[plan.order[at]] = number;
     };
     size_t number = 0;
     for (const Branch& branch : plan.branches) {  // inner ones later
       mark(branch.begin, branch.otherwise, ++number);
       mark(branch.otherwise, branch.choices, ++number);
     }
-    for (size_t i = 0; i < count(); ++i) segment_[i] += side[i];
   }
 
   // How many times the longest way to a node enters delegates from outside. It never falls along a
@@ -171,18 +169,19 @@ class Partitioner {
 
   // Neighbours, and those that share an input that changes, become one cluster.
   void join() {
-    using Place = std::pair<size_t, size_t>;
+    using Place = std::tuple<size_t, size_t, size_t>;
+    const auto place_of = [&](size_t i) { return Place(segment_[i], side_[i], level_[i]); };
     std::map<std::pair<ValueId, Place>, size_t> readers;
     for (size_t i = 0; i < count(); ++i) {
       if (taken(i)) cluster_[i] = i;
     }
     for (size_t i = 0; i < count(); ++i) {
       if (!taken(i)) continue;
-      const Place place(segment_[i], level_[i]);
+      const Place place = place_of(i);
       for_each_input(graph_.nodes[i], [&](ValueId id) {
         const size_t maker = makers_[id];
         if (scope_.constant(id) != nullptr) return;
-        if (maker != kNone && taken(maker) && Place(segment_[maker], level_[maker]) == place) {
+        if (maker != kNone && taken(maker) && place_of(maker) == place) {
           cluster_[find(i)] = find(maker);
         }
         const auto [reader, first] = readers.emplace(std::pair(id, place), i);
@@ -361,7 +360,7 @@ class Partitioner {
   std::vector<size_t> makers_;              // by value: the node that makes it
   std::vector<std::vector<size_t>> users_;  // by node
   std::vector<XnnGain> gain_;
-  std::vector<size_t> segment_, level_;
+  std::vector<size_t> segment_, side_, level_;
   std::vector<size_t> cluster_;     // by node: a node that stands for its cluster, or kNone
   std::map<size_t, size_t> first_;  // by cluster: its first node
 };
