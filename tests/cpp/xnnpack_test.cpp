@@ -340,6 +340,26 @@ TEST(XnnpackPayload, EachResultHasItsOwnNode) {
             (Ops{"XNNBatchMatrixMultiply", "XNNSoftmax", "XNNCopy"}));
 }
 
+// Keys and values are joined where they are read, whatever else reads them.
+TEST(XnnpackPayload, NodesStandBeforeThoseThatReadThem) {
+  const Program program = partitioned(R"ir(
+  input user %q "q" : f32[4, 8]
+  input user %k "k" : f32[8, 6]
+  input user %v "v" : f32[6, 8]
+  %0 : f32[8, 12] = aten.cat.default(values [%k, %k], 1)
+  %1 : f32[12, 8] = aten.cat.default(values [%v, %v], 0)
+  %2 : f32[4, 12] = aten.matmul.default(%q, %0)
+  %3 : f32[4, 12] = aten.softmax.int(%2, -1, None)
+  %4 : f32[4, 8] = aten.matmul.default(%3, %1)
+  output user "keys" %0
+  output user "values" %1
+  output user "y" %4
+)ir");
+  EXPECT_EQ(lowered(program, *delegates(program).at(0)),
+            (Ops{"XNNConcatenate2", "XNNBatchMatrixMultiply", "XNNSoftmax", "XNNConcatenate2",
+                 "XNNBatchMatrixMultiply"}));
+}
+
 TEST(XnnpackPreparation, BoolMasksAreMadeOnceOutside) {
   const Program program = partitioned(R"ir(
   symbol t in [1, 64] hint 5 from "q.size(2)" size user

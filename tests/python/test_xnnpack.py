@@ -147,6 +147,26 @@ def test_attention(heads: int, mask: Any) -> None:
         check(program, model, inputs(*sizes))
 
 
+@pytest.mark.parametrize("heads", [2, 4, 6, 8, 16])
+@pytest.mark.parametrize("mask", [None, bool_mask, float_mask])
+def test_attention_of_one_query(heads: int, mask: Any) -> None:
+    """A token beside a cache: heads that share keys are rows of one product."""
+    model = Attention(enable_gqa=heads > 2)
+
+    def inputs(batch: int, keys: int) -> dict[str, Tensor]:
+        found = attention_inputs(batch, heads, 1, keys)
+        return found if mask is None else {**found, "mask": mask(batch, 1, keys)}
+
+    batch, keys = Dim("b", min=1, max=8), Dim("u", min=1, max=32)
+    dims = {"q": {0: batch}, "k": {0: batch, 2: keys}}
+    if mask is not None:
+        dims["mask"] = {0: batch, 3: keys}
+    program = exported(model, inputs(2, 6), dynamic_shapes=dims)
+    assert "aten::bmm.out" not in program.call_counts
+    for sizes in [(2, 6), (1, 1), (3, 32)]:
+        check(program, model, inputs(*sizes))
+
+
 @pytest.mark.parametrize("heads", [2, 6])
 def test_causal_attention(heads: int) -> None:
     model = Attention(enable_gqa=heads > 2, is_causal=True, scale=0.3)

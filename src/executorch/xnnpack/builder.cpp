@@ -127,14 +127,31 @@ XnnId XnnBuilder::as_output(ValueId id) {
   return add_node({XnnOp::kCopy, {made}, kNoXnnValue, {}, 0, {}}, shape(made));
 }
 
-// The nodes that results need, in order; marks the values that these use.
+// The nodes that results need, each as late as those that read it allow, so that what it writes is
+// still in the cache when it is read: a model joins keys and values before it reads either. Marks
+// the values that these use.
 std::vector<XnnNode> XnnBuilder::needed_nodes(std::vector<bool>& needed) {
-  std::vector<XnnNode> nodes;
+  std::vector<size_t> readers(graph_.values.size(), 0);  // that have no place yet
+  std::vector<size_t> ready;
   for (size_t i = graph_.nodes.size(); i-- > 0;) {
-    XnnNode& node = graph_.nodes[i];
+    const XnnNode& node = graph_.nodes[i];
     if (!needed[node.output]) continue;
+    if (readers[node.output] == 0) ready.push_back(i);
     for (const XnnId id : node.inputs) {
-      if (id != kNoXnnValue) needed[id] = true;
+      if (id == kNoXnnValue) continue;
+      needed[id] = true;
+      ++readers[id];
+    }
+  }
+  std::reverse(ready.begin(), ready.end());
+  std::vector<XnnNode> nodes;  // from the last to the first
+  while (!ready.empty()) {
+    XnnNode& node = graph_.nodes[ready.back()];
+    ready.pop_back();
+    for (const XnnId id : node.inputs) {
+      if (id == kNoXnnValue || --readers[id] != 0) continue;
+      const auto made = makers_.find(id);
+      if (made != makers_.end()) ready.push_back(made->second);
     }
     nodes.push_back(std::move(node));
   }
