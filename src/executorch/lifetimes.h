@@ -10,7 +10,7 @@ namespace portwright {
 
 struct AllocationOptions {
   // Whether inputs and outputs lie in the arena; otherwise the caller brings their memory.
-  bool graph_input = false;
+  bool graph_input = true;
   bool graph_output = true;
   bool mutable_buffers = true;
 };

@@ -74,33 +74,33 @@ struct MethodBuilder {
 TEST(InPlace, AChainIsOneTensor) {
   MethodBuilder m;
   const PteId a = m.relu(m.input(), false), b = m.relu(a), c = m.relu(b);
-  EXPECT_EQ(m.plan({c}), kBytes);
+  EXPECT_EQ(m.plan({c}, {.graph_input = false}), kBytes);
   EXPECT_EQ(m.offset(a), m.offset(c));
 }
 
 TEST(InPlace, OnlyKernelsThatSaySo) {
   MethodBuilder m;
   const PteId a = m.relu(m.input(), false), b = m.relu(a, false);
-  EXPECT_EQ(m.plan({b}), 2 * kBytes);
+  EXPECT_EQ(m.plan({b}, {.graph_input = false}), 2 * kBytes);
 }
 
 TEST(InPlace, AnOperandThatIsReadLaterStays) {
   MethodBuilder m;
   const PteId a = m.relu(m.input(), false), b = m.relu(a), c = m.sum(b, a);
-  EXPECT_EQ(m.plan({c}), 2 * kBytes);
+  EXPECT_EQ(m.plan({c}, {.graph_input = false}), 2 * kBytes);
   EXPECT_NE(m.offset(a), m.offset(b));
 }
 
 TEST(InPlace, AnOperandThatIsAnOutputStays) {
   MethodBuilder m;
   const PteId a = m.relu(m.input(), false), b = m.relu(a);
-  EXPECT_EQ(m.plan({a, b}), 2 * kBytes);
+  EXPECT_EQ(m.plan({a, b}, {.graph_input = false}), 2 * kBytes);
 }
 
 TEST(InPlace, AViewKeepsItsMemory) {
   MethodBuilder m;
   const PteId a = m.relu(m.input(), false), seen = m.view(a), b = m.relu(a), c = m.relu(seen);
-  EXPECT_EQ(m.plan({b, c}), 2 * kBytes);
+  EXPECT_EQ(m.plan({b, c}, {.graph_input = false}), 2 * kBytes);
   EXPECT_NE(m.offset(a), m.offset(b)) << "the view is read afterwards";
   EXPECT_EQ(m.offset(a), m.offset(c)) << "the last that reads a view may write where it lay";
 }
@@ -109,13 +109,13 @@ TEST(InPlace, AViewOfTheResultLiesThereToo) {
   MethodBuilder m;
   const PteId a = m.relu(m.input(), false), b = m.relu(a), seen = m.view(b);
   const PteId c = m.relu(m.input(), false), d = m.sum(c, c), e = m.relu(seen);
-  EXPECT_EQ(m.plan({d, e}), 2 * kBytes);
+  EXPECT_EQ(m.plan({d, e}, {.graph_input = false}), 2 * kBytes);
 }
 
 TEST(InPlace, TheCallersMemoryIsNotTaken) {
   MethodBuilder m;
   const PteId x = m.input(), a = m.relu(x), b = m.relu(a);
-  EXPECT_EQ(m.plan({b}, {.graph_output = false}), kBytes);
+  EXPECT_EQ(m.plan({b}, {.graph_input = false, .graph_output = false}), kBytes);
   EXPECT_FALSE(m.has_place(x));
   EXPECT_FALSE(m.has_place(b));
 }
@@ -127,7 +127,7 @@ TEST(InPlace, WhatALoopReadsInEveryRoundStays) {
   const PteId goes_on = m.add(false);
   const PteId b = m.relu(a), c = m.relu(b);
   m.method().instructions.emplace_back(PteJumpFalse{goes_on, 1});
-  EXPECT_EQ(m.plan({c}), 2 * kBytes);
+  EXPECT_EQ(m.plan({c}, {.graph_input = false}), 2 * kBytes);
   EXPECT_NE(m.offset(a), m.offset(b));
   EXPECT_EQ(m.offset(b), m.offset(c));
 }

@@ -60,7 +60,7 @@ FIELDS: list[tuple[type[DynamoConfig], dict[str, Any]]] = [
             "backend": "xnnpack",
             "dtype": None,
             "upper_bounds": None,
-            "alloc_graph_input": False,
+            "alloc_graph_input": True,
             "alloc_graph_output": True,
             "alloc_mutable_buffers": True,
             "allow_data_assumptions": False,

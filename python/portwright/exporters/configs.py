@@ -194,7 +194,8 @@ class ExecutorchConfig(DynamoConfig):
             planned for them. None: twice the sample's size, at least 128 for tokens and masks
             along all dims but the first; the export logs what was taken.
         alloc_graph_input: each call copies the inputs into planned memory; False reads them where
-            the caller has them, whose memory must stay as it is until the call ends.
+            the caller has them, whose memory must stay as it is until the call ends: worth it for
+            large caches.
         alloc_graph_output: outputs lie in the planned memory; False leaves theirs to the caller.
         alloc_mutable_buffers: buffers that forward writes to lie in planned memory of their own.
         allow_data_assumptions: export although the model decided on tensor data while it was
@@ -205,7 +206,7 @@ class ExecutorchConfig(DynamoConfig):
     backend: str = "xnnpack"
     dtype: Any = None
     upper_bounds: int | dict[str, int] | None = None
-    alloc_graph_input: bool = False
+    alloc_graph_input: bool = True
     alloc_graph_output: bool = True
     alloc_mutable_buffers: bool = True
     allow_data_assumptions: bool = False
