@@ -6,7 +6,8 @@ Every file of a case is exported in a process of its own; then each is loaded in
 outputs are compared, and they are run in turn. What is printed is the median latency of each, the
 median of the ratios round by round, the calls of delegates and of kernels outside of them, and the
 kernels' share of the time: that of the same file without its delegates (without_delegates.py).
-`--keep` exports into a folder that stays, and takes what a former run left there.
+`--keep` exports into a folder that stays, and takes what a former run left there. The side
+"portwright-uncopied" is of alloc_graph_input=False: inputs, caches too, are read in their places.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ CASES: dict[str, Callable[[], cases.Model]] = {
     "decode-256": partial(cases.decode, 256),
     "decode-1024": partial(cases.decode, 1024),
 }
+UNCOPIED = "portwright-uncopied"
 MODEL = "model.pte"
 KERNELS = "kernels.pte"  # the same without its delegates
 FACTS = "facts.json"
@@ -53,7 +55,8 @@ def export(case: str, side: str, folder: str) -> None:
     else:
         from portwright.exporters import ExecutorchConfig, ExecutorchExporter
 
-        program = ExecutorchExporter().export(model, inputs, ExecutorchConfig())
+        config = ExecutorchConfig(alloc_graph_input=side != UNCOPIED)
+        program = ExecutorchExporter().export(model, inputs, config)
         program.save(path)
         names = program.input_names
     write_without_delegates(path, os.path.join(folder, KERNELS))
@@ -132,7 +135,7 @@ if __name__ == "__main__":
             script=__file__,
             usage=__doc__,
             cases=list(CASES),
-            sides=["portwright", serving.PEER],
+            sides=["portwright", UNCOPIED, serving.PEER],
             processes=5,
             export=export,
             load=Artifact,
