@@ -53,8 +53,9 @@ class SympyParser {
   Number negation() {
     bool negative = false;
     while (take_word("not")) negative = !negative;
-    const Number condition = comparison();
-    return negative ? apply("not", {condition}) : condition;
+    Number condition = comparison();
+    if (!negative) return condition;
+    return apply("not", {condition});
   }
 
   Number comparison() {
@@ -62,7 +63,9 @@ class SympyParser {
         "==", "!=", "<=", ">=", "<", ">"};
     Number left = sum();
     const std::string_view relation = take_one_of(kRelations);
-    return relation.empty() ? left : apply(relation, {left, sum()});
+    // No "?:": g++ 12 destroys such a list twice where apply() throws.
+    if (relation.empty()) return left;
+    return apply(relation, {left, sum()});
   }
 
   Number sum() {
@@ -83,10 +86,12 @@ class SympyParser {
     return total;
   }
 
+  Number negative() { return apply("negative", {factor()}); }
+
   // Whatever nests does so through here.
   Number factor() {
     if (++depth_ > kMaxDepth) fail();
-    const Number number = take('-') ? apply("negative", {factor()}) : power();
+    const Number number = take('-') ? negative() : power();
     --depth_;
     return number;
   }
