@@ -452,6 +452,18 @@ TEST(XnnpackFloat16, NumbersThatAreNotHeldStayOutside) {
   EXPECT_EQ(ops(program.graph), (Ops{kDelegate, "aten.div.Tensor", kDelegate}));
 }
 
+TEST(XnnpackFloat16, FactorsThatAreNotHeldAndRangesThatAreEmptyStayOutside) {
+  const Program program = partitioned(R"ir(
+  input user %x "x" : f16[4, 4]
+  %0 : f16[4, 4] = aten.softmax.int(%x, -1, None)
+  %1 : f16[4, 4] = aten.clamp.default(%0, 1.0, 1.0001)
+  %2 : f16[4, 4] = aten.baddbmm.default(%x, %x, %x, 1.0, 1e-09)
+  output user "y" %1
+  output user "z" %2
+)ir");
+  EXPECT_EQ(ops(program.graph), (Ops{kDelegate, "aten.clamp.default", "aten.baddbmm.default"}));
+}
+
 // Constants of equal bytes and different dtypes are two.
 TEST(XnnpackFloat16, ZerosOfTwoDtypes) {
   EXPECT_EQ(

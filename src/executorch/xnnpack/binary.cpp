@@ -20,8 +20,9 @@ std::string_view operands_refusal(const XnnNodeView& node) {
 std::string_view scaled_refusal(const XnnNodeView& node) {
   const auto alpha = node.number(2);
   if (!alpha) return kSymbolicOperand;
-  const double factor = *alpha * node.number(1).value_or(1);
-  return holds(node.result().dtype, factor) ? operands_refusal(node) : kNotHeld;
+  const DType dtype = node.result().dtype;
+  const bool held = holds(dtype, *alpha) && holds(dtype, *alpha * node.number(1).value_or(1));
+  return held ? operands_refusal(node) : kNotHeld;
 }
 
 template <XnnOp op>

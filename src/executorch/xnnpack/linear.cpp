@@ -49,7 +49,10 @@ void matmul(XnnBuilder& x, const XnnNodeView& node) {
 
 // beta * self + alpha * (a @ b): self, a, b, beta, alpha.
 std::string_view add_product_refusal(const XnnNodeView& node) {
-  if (!node.number(3) || !node.number(4)) return kSymbolicOperand;
+  for (const size_t factor : {size_t{3}, size_t{4}}) {
+    if (!node.number(factor)) return kSymbolicOperand;
+    if (!holds(node.result().dtype, *node.number(factor))) return kNotHeld;
+  }
   return product_refusal(node, 1, 2);
 }
 

@@ -51,14 +51,22 @@ std::optional<Range> upper_range(const XnnNodeView& node) {
 std::optional<Range> relu_range(const XnnNodeView&) { return Range(0, kInfinity); }
 std::optional<Range> relu6_range(const XnnNodeView&) { return Range(0, 6); }
 
+// As a float32 or float16 tensor has it.
+float rounded(DType dtype, double number) {
+  const auto single = static_cast<float>(number);
+  return dtype == DType::kFloat16 ? static_cast<float>(static_cast<_Float16>(single)) : single;
+}
+
 using RangeOf = std::optional<Range> (*)(const XnnNodeView&);
 
 template <RangeOf range_of>
 std::string_view clamp_refusal(const XnnNodeView& node) {
   const auto range = range_of(node);
   if (!range) return kSymbolicOperand;
-  // Source: xnn_subgraph_check_output_min_max.
-  return range->first < range->second ? "" : "a clamp to an empty range";
+  // Source: xnn_subgraph_check_output_min_max, which sees the ends in the tensor's dtype.
+  const DType dtype = node.result().dtype;
+  return rounded(dtype, range->first) < rounded(dtype, range->second) ? ""
+                                                                      : "a clamp to an empty range";
 }
 
 template <RangeOf range_of>
